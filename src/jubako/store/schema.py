@@ -1,0 +1,149 @@
+"""The tables of state.db.
+
+A change of this file needs a new VERSION and a step in `_MIGRATIONS`: what an older engine wrote
+stays readable.  JSON columns are canonical JSON text.  Times are RFC 3339 text in UTC with
+nanoseconds, as Docker writes them, or `_ns` integers of nanoseconds since 1970.
+"""
+
+from __future__ import annotations
+
+from jubako.errors import Unsupported
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import sqlite3
+
+VERSION = 1
+
+TABLES = """
+-- images: an image is its config; the ID is the config's digest
+CREATE TABLE images (
+    id TEXT PRIMARY KEY,            -- sha256:<hex> of the config blob
+    manifest TEXT,                  -- digest of the manifest blob it came with, if any
+    parent TEXT,                    -- image it was made from on this machine (commit, build)
+    created TEXT NOT NULL,          -- as in the config; "" when unknown
+    size_bytes INTEGER NOT NULL,    -- sum of its layers' unpacked sizes
+    config TEXT NOT NULL,           -- the config's exact text
+    last_used_ns INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE image_layers (
+    image_id TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE,
+    position INTEGER NOT NULL,      -- 0 is the lowest layer
+    diff_id TEXT NOT NULL,
+    PRIMARY KEY (image_id, position)
+) WITHOUT ROWID;
+CREATE INDEX image_layers_diff_id ON image_layers(diff_id);
+CREATE TABLE layers (
+    diff_id TEXT PRIMARY KEY,       -- sha256:<hex> of the uncompressed tar
+    driver TEXT NOT NULL,           -- "overlay", "erofs"
+    size_bytes INTEGER NOT NULL,    -- of the regular files' content
+    blob TEXT                       -- digest of the compressed blob kept beside it, if any
+) WITHOUT ROWID;
+CREATE TABLE tags (
+    name TEXT PRIMARY KEY,          -- canonical: docker.io/library/busybox:latest
+    image_id TEXT NOT NULL REFERENCES images(id),
+    updated_ns INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX tags_image_id ON tags(image_id);
+
+-- containers
+CREATE TABLE containers (
+    id TEXT PRIMARY KEY,            -- 64 hex digits
+    name TEXT NOT NULL UNIQUE,      -- without the leading slash
+    image_id TEXT NOT NULL,
+    created_ns INTEGER NOT NULL,
+    record TEXT NOT NULL,           -- JSON: containers.model.ContainerRecord
+    status TEXT NOT NULL,           -- created running paused exited dead removing
+    pid INTEGER NOT NULL DEFAULT 0, -- of its init, in the host's pid namespace
+    boot_id TEXT NOT NULL DEFAULT '',
+    exit_code INTEGER NOT NULL DEFAULT 0,
+    oom_killed INTEGER NOT NULL DEFAULT 0,
+    error TEXT NOT NULL DEFAULT '',
+    started TEXT NOT NULL DEFAULT '0001-01-01T00:00:00Z',
+    finished TEXT NOT NULL DEFAULT '0001-01-01T00:00:00Z',
+    endpoint TEXT NOT NULL DEFAULT '{}' -- JSON: networks.Endpoint while it runs
+) WITHOUT ROWID;
+CREATE INDEX containers_image_id ON containers(image_id);
+CREATE INDEX containers_status ON containers(status);
+
+-- networks
+CREATE TABLE networks (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    driver TEXT NOT NULL,           -- bridge host null
+    record TEXT NOT NULL            -- JSON
+) WITHOUT ROWID;
+CREATE TABLE leases (
+    network_id TEXT NOT NULL REFERENCES networks(id) ON DELETE CASCADE,
+    address INTEGER NOT NULL,       -- IPv4 as a number
+    container_id TEXT NOT NULL,
+    record TEXT NOT NULL DEFAULT '{}', -- JSON: the endpoint
+    PRIMARY KEY (network_id, address)
+) WITHOUT ROWID;
+CREATE INDEX leases_container_id ON leases(container_id);
+CREATE TABLE ports (
+    protocol TEXT NOT NULL,         -- tcp udp sctp
+    host_ip TEXT NOT NULL,
+    host_port INTEGER NOT NULL,
+    container_id TEXT NOT NULL,
+    container_ip TEXT NOT NULL,
+    container_port INTEGER NOT NULL,
+    PRIMARY KEY (protocol, host_ip, host_port)
+) WITHOUT ROWID;
+CREATE INDEX ports_container_id ON ports(container_id);
+
+-- volumes
+CREATE TABLE volumes (
+    name TEXT PRIMARY KEY,
+    driver TEXT NOT NULL,
+    created TEXT NOT NULL,
+    labels TEXT NOT NULL,           -- JSON object
+    options TEXT NOT NULL,          -- JSON object
+    anonymous INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE volume_uses (
+    volume TEXT NOT NULL REFERENCES volumes(name),
+    container_id TEXT NOT NULL,
+    PRIMARY KEY (volume, container_id)
+) WITHOUT ROWID;
+CREATE INDEX volume_uses_container_id ON volume_uses(container_id);
+"""
+
+_MIGRATIONS: dict[int, str] = {}  # version it leads to -> SQL
+
+
+def prepare(db: sqlite3.Connection) -> None:
+    """Make the tables, or bring those of an older version up to date; nothing else is touched.
+
+    Raises Unsupported if a newer engine wrote the file.
+    """
+    if _version(db) == VERSION:
+        return
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        found = _version(db)  # another process may have been faster
+        if found > VERSION:
+            raise Unsupported(
+                f"open state.db: it has version {found}, this engine knows up to {VERSION}",
+                hint="use the newer jubako that wrote it",
+            )
+        scripts = [TABLES] if found == 0 else [_MIGRATIONS[v] for v in range(found + 1, VERSION + 1)]
+        for script in scripts:
+            _execute_all(db, script)
+        db.execute(f"PRAGMA user_version = {VERSION}")
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")
+
+
+def _version(db: sqlite3.Connection) -> int:
+    return int(db.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _execute_all(db: sqlite3.Connection, script: str) -> None:
+    """Run statements inside the open transaction (executescript would commit it first)."""
+    lines = (line.partition("--")[0] for line in script.splitlines())
+    for statement in "\n".join(lines).split(";"):
+        if statement.strip():
+            db.execute(statement)

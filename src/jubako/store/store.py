@@ -1,0 +1,161 @@
+"""Opening a root and its database."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+from contextlib import contextmanager
+
+from jubako.errors import KernelError, Unavailable
+from jubako.store import schema
+from jubako.store.lock import Lock
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DEFAULT_ROOT = "/var/lib/jubako"
+_RUN = "/run/jubako"
+_BUSY_TIMEOUT_S = 30.0  # transactions last milliseconds; only a stopped process holds one for long
+_WAL_PAGES = 200  # the first connection re-reads the log: keep it below a megabyte
+
+
+class Store:
+    """One root of one engine.
+
+    root: the directory, made with mode 0700 if missing; None is JUBAKO_ROOT or /var/lib/jubako.
+    The database opens on first use.  A process that forks calls `forget` in the child: an SQLite
+    connection does not survive a fork.
+    """
+
+    def __init__(self, root: str | None = None):
+        path = root or os.environ.get("JUBAKO_ROOT") or DEFAULT_ROOT
+        self.path = os.path.realpath(path)
+        self.key = _key(self.path)
+        self.name = f"jubako-{self.key}" if self.key else "jubako"
+        self.run_dir = f"{_RUN}/{self.key or 'default'}"
+        self._db: sqlite3.Connection | None = None
+        self._inherited: list[sqlite3.Connection] = []
+        self._depth = 0
+        _make_directory(self.path)
+        _make_directory(_RUN)
+        _make_directory(self.run_dir)
+
+    @property
+    def db(self) -> sqlite3.Connection:
+        """The connection: autocommit, rows by name, foreign keys enforced."""
+        if self._db is None:
+            self._db = self._connect()
+        return self._db
+
+    def _connect(self) -> sqlite3.Connection:
+        path = f"{self.path}/state.db"
+        try:
+            db = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
+            db.row_factory = sqlite3.Row
+            # NORMAL leaves the last commits to the page cache; `flush` is for those that were
+            # promised to somebody.
+            db.execute("PRAGMA synchronous = NORMAL")
+            db.execute("PRAGMA foreign_keys = ON")
+            db.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
+            if db.execute("PRAGMA user_version").fetchone()[0] != schema.VERSION:
+                db.execute("PRAGMA journal_mode = WAL")
+                schema.prepare(db)
+        except sqlite3.Error as exc:
+            raise Unavailable(f"open {path}: {exc}", subject=path) from exc
+        return db
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """One atomic change; a nested use joins the outer one.
+
+        Raises Unavailable when the database stays locked or cannot be written (disk full).
+        """
+        db = self.db
+        if self._depth:
+            yield db
+            return
+        try:
+            db.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as exc:
+            raise Unavailable(f"write {self.path}/state.db: {exc}") from exc
+        self._depth = 1
+        try:
+            yield db
+            db.execute("COMMIT")
+        except BaseException as exc:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            if isinstance(exc, sqlite3.OperationalError):
+                raise Unavailable(f"write {self.path}/state.db: {exc}") from exc
+            raise
+        finally:
+            self._depth = 0
+
+    def flush(self) -> None:
+        """Bring every committed transaction to the disk: call before reporting it as done."""
+        try:
+            fd = os.open(f"{self.path}/state.db-wal", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return  # nothing written since the last checkpoint, which syncs by itself
+        try:
+            os.fdatasync(fd)
+        finally:
+            os.close(fd)
+
+    def directory(self, *names: str) -> str:
+        """The path of a directory below the root, made (0700) if missing."""
+        path = "/".join((self.path, *names))
+        _make_directory(path)
+        return path
+
+    def run_directory(self, *names: str) -> str:
+        """The same below the run directory."""
+        path = "/".join((self.run_dir, *names))
+        _make_directory(path)
+        return path
+
+    def lock(self, name: str, *, shared: bool = False, timeout_s: float | None = None) -> Lock:
+        """The lock `name` of this root, to be entered; see `jubako.store.lock`."""
+        return Lock(
+            f"{self.run_directory('locks')}/{name}", shared=shared, timeout_s=timeout_s
+        )
+
+    def forget(self) -> None:
+        """In a forked child: leave the parent's connection alone and open an own one when needed.
+
+        The inherited object is kept, not closed: SQLite's close would drop locks and checkpoint.
+        """
+        if self._db is not None:
+            self._inherited.append(self._db)
+        self._db = None
+        self._depth = 0
+
+    def close(self) -> None:
+        """Close the connection, if one is open; the store can be used again."""
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+
+
+def boot_id() -> str:
+    """The identity of this boot of the kernel (proc_sys_kernel(5), random/boot_id)."""
+    with open("/proc/sys/kernel/random/boot_id") as file:
+        return file.read().strip()
+
+
+def _key(path: str) -> str:
+    if path == DEFAULT_ROOT:
+        return ""
+    return hashlib.sha256(os.fsencode(path)).hexdigest()[:8]
+
+
+def _make_directory(path: str) -> None:
+    try:
+        os.makedirs(path, mode=0o700, exist_ok=True)
+    except OSError as exc:
+        hint = "run as root, or choose a root of yours with --root" if exc.errno == 13 else None
+        error = KernelError.from_oserror("mkdir", exc, path=path)
+        error.hint = hint
+        raise error from exc
