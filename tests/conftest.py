@@ -1,0 +1,46 @@
+"""The fixtures of the whole suite; each file below tests/fixtures says what it brings."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = [
+    "tests.fixtures.isolation",
+    "tests.fixtures.leaks",
+    "tests.fixtures.images",
+    "tests.fixtures.engine",
+    "tests.fixtures.outside",
+]
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the work tree."""
+    return REPOSITORY
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything in tests/integration and tests/compat needs root and a real kernel."""
+    for item in items:
+        if item.path.is_relative_to(REPOSITORY / "tests" / "unit"):
+            continue
+        item.add_marker(pytest.mark.root)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many tests were skipped and why, also when there were none."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = Counter(
+        report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        for report in skipped
+    )
+    terminalreporter.section("skipped tests")
+    if not reasons:
+        terminalreporter.line("no test was skipped")
+    for reason, count in reasons.most_common():
+        terminalreporter.line(f"{count:4}  {reason.removeprefix('Skipped: ')}")
