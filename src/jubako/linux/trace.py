@@ -104,7 +104,7 @@ def listening() -> bool:
     return _sink is not None
 
 
-def traced(shell: Callable[P, str]) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def traced(shell: Callable[..., str]) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Record calls of the decorated function; `shell` takes the same arguments."""
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
