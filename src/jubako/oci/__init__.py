@@ -1,0 +1,1 @@
+"""What the Open Container Initiative's specifications define, as pure data: no disk, no network."""

@@ -1,0 +1,89 @@
+"""Content digests, `algorithm:encoded` (image-spec descriptor.md#digests), and canonical JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+
+from jubako.errors import IntegrityError, InvalidDigest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_GRAMMAR = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[a-zA-Z0-9=_-]+\Z")
+_LENGTHS = {"sha256": 64, "sha384": 96, "sha512": 128}  # hex digits; the algorithms we compute
+_HEX = re.compile(r"[0-9a-f]+\Z")
+
+
+class Digest(str):
+    """A checked digest.  It compares and hashes as its text, so it serves as key and column.
+
+    Make one with `Digest.parse` (text from outside), `Digest.of` (bytes) or `from_hasher`.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Digest:
+        """Check `text`.  Raises InvalidDigest with the words of Docker's digest library."""
+        if not _GRAMMAR.match(text):
+            raise InvalidDigest("invalid checksum digest format", subject=text)
+        algorithm, _, encoded = text.partition(":")
+        length = _LENGTHS.get(algorithm)
+        if length is None:
+            raise InvalidDigest("unsupported digest algorithm", subject=text)
+        if len(encoded) != length:
+            raise InvalidDigest("invalid checksum digest length", subject=text)
+        if not _HEX.match(encoded):
+            raise InvalidDigest("invalid checksum digest format", subject=text)
+        return cls(text)
+
+    @classmethod
+    def of(cls, data: bytes) -> Digest:
+        """The SHA-256 digest of `data`."""
+        return cls("sha256:" + hashlib.sha256(data).hexdigest())
+
+    @classmethod
+    def from_hasher(cls, hasher: hashlib._Hash) -> Digest:
+        """The digest of all that `hasher` (one of `new_hasher`) has seen."""
+        return cls(f"{hasher.name}:{hasher.hexdigest()}")
+
+    @property
+    def algorithm(self) -> str:
+        return self.partition(":")[0]
+
+    @property
+    def encoded(self) -> str:
+        return self.partition(":")[2]
+
+    def new_hasher(self) -> hashlib._Hash:
+        """A fresh hasher of this digest's algorithm."""
+        return hashlib.new(self.algorithm)
+
+    def check(self, data: bytes, what: str) -> None:
+        """Raise IntegrityError, naming `what` and both digests, unless `data` has this digest."""
+        hasher = self.new_hasher()
+        hasher.update(data)
+        self.check_hasher(hasher, what)
+
+    def check_hasher(self, hasher: hashlib._Hash, what: str) -> None:
+        """The same for data that a hasher has seen."""
+        found = Digest.from_hasher(hasher)
+        if found != self:
+            raise IntegrityError(f"{what}: expected {self}, found {found}", subject=self)
+
+
+def chain_ids(diff_ids: list[str]) -> list[Digest]:
+    """The chain ID of each prefix of a stack, lowest first (config.md#layer-chainid)."""
+    chain: list[Digest] = []
+    for diff_id in diff_ids:
+        chain.append(Digest.of(f"{chain[-1]} {diff_id}".encode()) if chain else Digest(diff_id))
+    return chain
+
+
+def canonical_json(value: Any) -> bytes:
+    """JSON with sorted keys, no spaces, UTF-8: equal values give equal bytes."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return text.encode("utf-8", errors="surrogateescape")

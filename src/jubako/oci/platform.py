@@ -1,0 +1,94 @@
+"""Platforms, `os/architecture[/variant]`, in the words of Go that the image specification uses."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from jubako.errors import InvalidArgument
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jubako.oci.image import Platform
+
+_COMPONENT = re.compile(r"[A-Za-z0-9_.-]+\Z")
+
+# uname's word, or one that users write -> (architecture, variant)
+_ARCHITECTURES = {
+    "x86_64": ("amd64", ""),
+    "x86-64": ("amd64", ""),
+    "amd64": ("amd64", ""),
+    "i386": ("386", ""),
+    "i686": ("386", ""),
+    "386": ("386", ""),
+    "aarch64": ("arm64", ""),
+    "arm64": ("arm64", ""),
+    "armhf": ("arm", "v7"),
+    "armel": ("arm", "v6"),
+    "armv7l": ("arm", "v7"),
+    "armv6l": ("arm", "v6"),
+    "arm": ("arm", "v7"),
+    "ppc64le": ("ppc64le", ""),
+    "ppc64el": ("ppc64le", ""),
+    "s390x": ("s390x", ""),
+    "riscv64": ("riscv64", ""),
+    "loongarch64": ("loong64", ""),
+    "mips64": ("mips64le", ""),
+}
+
+# Debian's names, for the architectures whose name differs
+_DEBIAN = {"386": "i386", "ppc64le": "ppc64el", "loong64": "loong64", "mips64le": "mips64el"}
+
+
+def host() -> Platform:
+    """The platform of this machine."""
+    return _platform("linux", os.uname().machine, "")
+
+
+def parse(text: str) -> Platform:
+    """A platform as users write it: `linux/arm64/v8`, `arm64`, `linux`.  Raises InvalidArgument."""
+    parts = text.split("/")
+    if len(parts) > 3 or not all(_COMPONENT.match(part) for part in parts):
+        raise InvalidArgument(
+            f"{text[:80]!r}: not a platform",
+            hint="write it as os/architecture[/variant], for example linux/arm64",
+        )
+    if len(parts) == 1:
+        word = parts[0].lower()
+        if word in ("linux", "windows", "darwin", "freebsd"):
+            return _platform(word, os.uname().machine, "")
+        return _platform("linux", word, "")
+    return _platform(parts[0].lower(), parts[1].lower(), parts[2] if len(parts) == 3 else "")
+
+
+def _platform(system: str, machine: str, variant: str) -> Platform:
+    architecture, default = _ARCHITECTURES.get(machine, (machine, ""))
+    found: Platform = {"architecture": architecture, "os": system}
+    variant = variant or default
+    if variant and not (architecture == "arm64" and variant == "v8"):
+        found["variant"] = variant
+    return found
+
+
+def matches(wanted: Platform, offered: Platform) -> bool:
+    """Whether an image for `offered` runs as `wanted`; an unnamed variant matches any."""
+    if wanted["os"] != offered.get("os", "linux"):
+        return False
+    if wanted["architecture"] != offered.get("architecture", ""):
+        return False
+    variants = wanted.get("variant"), offered.get("variant")
+    return None in variants or variants[0] == variants[1]
+
+
+def text(platform: Platform) -> str:
+    """`linux/arm/v7`, as commands show it."""
+    parts = [platform["os"], platform["architecture"], platform.get("variant", "")]
+    return "/".join(part for part in parts if part)
+
+
+def debian_architecture(platform: Platform) -> str:
+    """Debian's name of the architecture (dpkg --print-architecture)."""
+    architecture = platform["architecture"]
+    if architecture == "arm":
+        return "armel" if platform.get("variant") in ("v5", "v6") else "armhf"
+    return _DEBIAN.get(architecture, architecture)
