@@ -1,4 +1,4 @@
-"""Addresses of links: rtnetlink(7), RTM_*ADDR.  Addresses are text, with the prefix length apart."""
+"""Addresses of links: rtnetlink(7), RTM_*ADDR.  They are text, with the prefix length apart."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The byte format of netlink(7): messages that hold a fixed header and attributes.
 
-    nlmsghdr    u32 length, u16 type, u16 flags, u32 sequence, u32 port      (all of the host's order)
+    nlmsghdr    u32 length, u16 type, u16 flags, u32 sequence, u32 port   (the host's byte order)
     header      of the protocol: ifinfomsg, ifaddrmsg, rtmsg, nfgenmsg, ...
     nlattr ...  u16 length, u16 type, value, padding to 4 bytes; a value may hold attributes again
 
@@ -45,7 +45,7 @@ _MAX_VALUE = 0xFFFF - _ATTRIBUTE.size
 
 
 def attribute(kind: int, value: bytes) -> bytes:
-    """One attribute, padded.  Raises KernelError(EMSGSIZE) for a value of more than 65,531 bytes."""
+    """One attribute, padded.  Raises KernelError(EMSGSIZE) for values beyond 65,531 bytes."""
     size = len(value)
     if size > _MAX_VALUE:
         raise KernelError("netlink", errno.EMSGSIZE, detail=f"attribute {kind}: {size} bytes")

@@ -1,4 +1,4 @@
-"""Routes: rtnetlink(7), RTM_*ROUTE.  A destination is text: "" for the default, else ADDRESS/PREFIX."""
+"""Routes: rtnetlink(7), RTM_*ROUTE.  Destinations are text: "" or ADDRESS/PREFIX."""
 
 from __future__ import annotations
 

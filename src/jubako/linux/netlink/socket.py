@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import socket
 import struct
 
@@ -144,32 +143,39 @@ class Netlink:
             raise KernelError.from_oserror("recv", exc, path="netlink") from exc
         return list(codec.messages(data))
 
-    def exchange_batch(self, kinds: Sequence[tuple[int, int, bytes]], *, first: Request) -> None:
-        """Send messages that the kernel takes as one transaction (nfnetlink batches).
+    def batch(self, requests: Sequence[Request], begin: Request, end: Request) -> None:
+        """Carry out requests as the one transaction of an nfnetlink batch: all or nothing.
 
-        kinds: (type, flags, body) of each.  Waits for the acknowledgement of those that ask for
-        one with NLM_F_ACK.  Raises KernelError for the first failure, named after `first`.
+        begin, end: the messages that mark the batch.  The kernel acknowledges also the good ones
+        of a batch that it throws away.  Raises KernelError of the first bad one.
         """
-        datagram, waiting = bytearray(), {}
-        for kind, flags, body in kinds:
-            sequence = self._next()
-            datagram += codec.pack_message(kind, flags | codec.NLM_F_REQUEST, sequence, body)
-            if flags & codec.NLM_F_ACK:
-                waiting[sequence] = first
+        datagram = bytearray(self._marker(begin))
+        waiting = {self._sequence: begin}  # errors of the batch as a whole carry this number
+        for request in requests:
+            datagram += self._pack(request, waiting)
+        datagram += self._marker(end)
         self._send(bytes(datagram))
-        self._collect(waiting, any_sequence=first)
+        self._collect(waiting, silent=begin)
+
+    def _marker(self, request: Request) -> bytes:
+        flags = request.flags | codec.NLM_F_REQUEST
+        return codec.pack_message(request.kind, flags, self._next(), request.body)
+
+    def _pack(self, request: Request, waiting: dict[int, Request]) -> bytes:
+        sequence = self._next()
+        flags = request.flags | codec.NLM_F_REQUEST | codec.NLM_F_ACK
+        waiting[sequence] = request
+        return codec.pack_message(request.kind, flags, sequence, request.body)
 
     def _next(self) -> int:
         self._sequence = (self._sequence + 1) & 0xFFFFFFFF
         return self._sequence
 
     def _exchange(self, requests: Sequence[Request]) -> list[codec.Message]:
-        datagram, waiting = bytearray(), {}
+        datagram = bytearray()
+        waiting: dict[int, Request] = {}
         for request in requests:
-            sequence = self._next()
-            flags = request.flags | codec.NLM_F_REQUEST | codec.NLM_F_ACK
-            datagram += codec.pack_message(request.kind, flags, sequence, request.body)
-            waiting[sequence] = request
+            datagram += self._pack(request, waiting)
         self._send(bytes(datagram))
         return self._collect(waiting)
 
@@ -186,31 +192,26 @@ class Netlink:
             raise KernelError.from_oserror("recv", exc, path="netlink") from exc
 
     def _collect(
-        self, waiting: dict[int, Request], *, any_sequence: Request | None = None
+        self, waiting: dict[int, Request], *, silent: Request | None = None
     ) -> list[codec.Message]:
-        """Read until every request is acknowledged; answers that are not acknowledgements."""
+        """Read until every request is acknowledged; returns what is not an acknowledgement.
+
+        silent: a request that is answered only when it fails, and then nothing else is.
+        """
         replies: list[codec.Message] = []
         failure: KernelError | None = None
-        while waiting:
+        missing = len(waiting) - (silent is not None)
+        while missing > 0:
             for message in codec.messages(self._receive()):
                 request = waiting.get(message.sequence)
-                if message.kind != codec.NLMSG_ERROR:
-                    if request is not None:
-                        replies.append(message)
-                    continue
                 if request is None:
-                    request = any_sequence  # of a batch: the error of a message without an ack
-                    if request is None:
-                        continue  # a late answer to something given up before
-                waiting.pop(message.sequence, None)
-                error = _error(message, request)
-                if error is None:
+                    continue  # a late answer to a request that was given up
+                if message.kind != codec.NLMSG_ERROR:
+                    replies.append(message)
                     continue
-                if any_sequence is not None:
-                    # The batch is off; what else the kernel has to say is not waited for, and
-                    # carries sequence numbers that no later request has.
-                    raise error
-                if failure is None and error.errno not in request.accept:
+                missing = 0 if request is silent else missing - 1
+                error = _error(message, request)
+                if error is not None and failure is None and error.errno not in request.accept:
                     failure = error
         if failure is not None:
             raise failure
