@@ -15,7 +15,9 @@
     ├ Unsupported                    501
     ├ Unavailable                    503
     ├ IntegrityError                 500
+    ├ ContainerFailed                500   (a container that `Engine.run` waited for)
     ├ KernelError (also an OSError)  500
+    ├ Detached                       500   exit 0 (the user left; the container goes on)
     └ CleanupErrors                  that of its first member
 
 A message is lower case, has no full stop and says what was tried, on what and why it failed;
@@ -144,6 +146,19 @@ class IntegrityError(JubakoError):
     """Data is not what its digest or size promised; the message names both values."""
 
 
+class ContainerFailed(JubakoError):
+    """A container that `Engine.run` waited for ended with a status other than 0.
+
+    exit_status: the container's.  stdout, stderr: what it wrote.
+    """
+
+    def __init__(self, command: str, exit_status: int, stdout: bytes, stderr: bytes):
+        super().__init__(f"run {command}: exit status {exit_status}", subject=command)
+        self.exit_status = exit_status
+        self.stdout = stdout
+        self.stderr = stderr
+
+
 class KernelError(JubakoError, OSError):
     """A system call failed.
 
@@ -173,6 +188,12 @@ class KernelError(JubakoError, OSError):
         """Map an error of the standard library; the path defaults to the one it carries."""
         name = path if path is not None else error.filename
         return cls(op, error.errno or 0, path=None if name is None else os.fsdecode(name))
+
+
+class Detached(JubakoError):
+    """The user typed the detach keys: the container goes on without an audience."""
+
+    exit_code = 0
 
 
 class CleanupErrors(JubakoError):

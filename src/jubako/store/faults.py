@@ -1,7 +1,7 @@
 """Named points at which a test may kill the process.
 
 `JUBAKO_FAULT=containers.start.network` in the environment kills the process that reaches the point
-of this name with SIGKILL, as a crash or a power failure would; `NAME:2` lets the first arrival pass.
+of this name with SIGKILL, as a crash would; `NAME:2` lets the first arrival pass.
 Unset, a point costs one test of a global.
 """
 

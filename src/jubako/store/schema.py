@@ -127,7 +127,9 @@ def prepare(db: sqlite3.Connection) -> None:
                 f"open state.db: it has version {found}, this engine knows up to {VERSION}",
                 hint="use the newer jubako that wrote it",
             )
-        scripts = [TABLES] if found == 0 else [_MIGRATIONS[v] for v in range(found + 1, VERSION + 1)]
+        scripts = (
+            [TABLES] if found == 0 else [_MIGRATIONS[v] for v in range(found + 1, VERSION + 1)]
+        )
         for script in scripts:
             _execute_all(db, script)
         db.execute(f"PRAGMA user_version = {VERSION}")

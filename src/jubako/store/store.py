@@ -118,9 +118,7 @@ class Store:
 
     def lock(self, name: str, *, shared: bool = False, timeout_s: float | None = None) -> Lock:
         """The lock `name` of this root, to be entered; see `jubako.store.lock`."""
-        return Lock(
-            f"{self.run_directory('locks')}/{name}", shared=shared, timeout_s=timeout_s
-        )
+        return Lock(f"{self.run_directory('locks')}/{name}", shared=shared, timeout_s=timeout_s)
 
     def forget(self) -> None:
         """In a forked child: leave the parent's connection alone and open an own one when needed.

@@ -1,0 +1,150 @@
+"""Creating a container: everything that can be decided and checked before it starts."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from jubako.containers.table import timestamp
+from jubako.containers.takedown import remove_tree, run_all
+from jubako.errors import InvalidArgument, NameInUse
+from jubako.store import point
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jubako.containers.model import Config, ContainerRecord, HostConfig
+    from jubako.containers.services import Services
+
+_NAME_ATTEMPTS = 20
+
+
+def create(
+    services: Services, config: Config, host_config: HostConfig, name: str | None
+) -> tuple[str, list[str]]:
+    """Make a container of an image; returns its ID and warnings.
+
+    config, host_config: as the Engine API takes them, any key may be missing.
+    On failure nothing is left.  Raises NotFound (image), InvalidArgument, NameInUse, Conflict.
+    """
+    from jubako.containers.config import merge
+    from jubako.containers.logs import parse_options
+    from jubako.containers.validate import check
+
+    image_ref = config.get("Image", "")
+    image_id = services.images.resolve(image_ref)
+    merged, merged_host, warnings = merge(config, host_config, services.images.config(image_id))
+    check(merged, merged_host)
+    log = merged_host["LogConfig"]
+    parse_options(log["Type"], log["Config"])
+    container_id = _new_id()
+    if not merged.get("Hostname"):
+        merged["Hostname"] = container_id[:12]
+    record = _record(services, container_id, image_id, image_ref, merged, merged_host)
+    with services.store.lock(container_id):
+        try:
+            _make_directories(services, container_id)
+            point("containers.create.directories")
+            _insert(services, record, name)
+            point("containers.create.inserted")
+        except BaseException:
+            services.volumes.release(container_id)
+            run_all(
+                [
+                    lambda: remove_tree(services.directory(container_id)),
+                    lambda: os.unlink(f"{services.store.run_dir}/locks/{container_id}"),
+                ]
+            )
+            raise
+    if not merged_host.get("AutoRemove"):
+        services.store.flush()
+    return container_id, warnings
+
+
+def _new_id() -> str:
+    """64 random hex digits; the short form is no number, for programs that tell IDs by that."""
+    while True:
+        candidate = os.urandom(32).hex()
+        if not candidate[:12].isdigit():
+            return candidate
+
+
+def _record(
+    services: Services,
+    container_id: str,
+    image_id: str,
+    image_ref: str,
+    config: Config,
+    host_config: HostConfig,
+) -> ContainerRecord:
+    from jubako.containers.logs.writer import log_path
+
+    directory = services.directory(container_id)
+    command = [*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ())]
+    if not command:
+        raise InvalidArgument("no command specified")
+    driver = host_config["LogConfig"]["Type"]
+    return {
+        "Id": container_id,
+        "Name": "",
+        "Created": timestamp(time.time_ns()),
+        "ImageId": image_id,
+        "ImageRef": image_ref,
+        "Path": command[0],
+        "Args": command[1:],
+        "Config": config,
+        "HostConfig": host_config,
+        "Mounts": [],
+        "RestartCount": 0,
+        "Driver": services.images.layers.driver,
+        "Platform": "linux",
+        "LogPath": log_path(directory, container_id) if driver == "json-file" else "",
+        "HostsPath": f"{directory}/hosts",
+        "HostnamePath": f"{directory}/hostname",
+        "ResolvConfPath": f"{directory}/resolv.conf",
+    }
+
+
+def _make_directories(services: Services, container_id: str) -> None:
+    services.store.directory("containers", container_id)
+    directory = services.directory(container_id)
+    # the upper directory's mode is the mode of the container's `/`
+    os.mkdir(f"{directory}/upper", 0o755)
+    os.mkdir(f"{directory}/work", 0o700)
+
+
+def _insert(services: Services, record: ContainerRecord, name: str | None) -> None:
+    from jubako.containers.mounts import resolve_mounts
+    from jubako.containers.validate import check_name
+
+    if name:
+        check_name(name)
+        record["Name"] = name.removeprefix("/")
+        _refuse_used_name(services, record["Name"])
+    record["Mounts"] = resolve_mounts(
+        record["Id"],
+        record["Config"],
+        record["HostConfig"],
+        services.volumes,
+        lambda reference: services.table.get(reference).record,
+    )
+    created_ns = time.time_ns()
+    if name:
+        services.table.insert(record, created_ns)
+        return
+    from jubako.containers import names
+
+    for attempt in range(_NAME_ATTEMPTS):
+        record["Name"] = names.generate(attempt)
+        try:
+            services.table.insert(record, created_ns)
+            return
+        except NameInUse:
+            continue
+    raise InvalidArgument("no free name found", hint="choose one with --name")
+
+
+def _refuse_used_name(services: Services, name: str) -> None:
+    """Before any volume is made; the insertion decides for good."""
+    row = services.store.db.execute("SELECT id FROM containers WHERE name = ?", (name,)).fetchone()
+    if row is not None:
+        raise services.table.name_in_use(name)

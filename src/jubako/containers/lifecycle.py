@@ -1,0 +1,325 @@
+"""Start, stop, kill, restart, pause, wait, remove: the transitions of a container.
+
+    created ──start──> running <──pause/unpause──> paused
+       ▲                  │ exits, kill, stop
+       └──── exited <─────┘          rm: created, exited ──> (gone)
+
+Each takes the container's lock, repairs what a crash left, and re-reads the row; the monitor alone
+makes `running` into `exited`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import socket
+import time
+from contextlib import contextmanager
+
+from jubako.containers import monitor
+from jubako.containers.attach import Attachment
+from jubako.containers.recover import repair
+from jubako.containers.remove import remove_container
+from jubako.errors import (
+    Conflict,
+    InvalidArgument,
+    KernelError,
+    NotFound,
+    Unavailable,
+    WrongState,
+)
+from jubako.linux import pidfd
+from jubako.store import point
+from jubako.store.lock import Lock, is_held
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from jubako.containers.services import Services
+    from jubako.containers.table import Container
+
+DEFAULT_STOP_TIMEOUT_S = 10
+_KILL_PATIENCE_S = 10.0  # a killed process that does not die hangs in the kernel
+
+
+class Lifecycle:
+    """The transitions of the containers of one root."""
+
+    def __init__(self, services: Services):
+        self._services = services
+
+    @contextmanager
+    def _locked(self, reference: str) -> Iterator[Container]:
+        """The container under its lock, repaired and read anew.  Raises NotFound."""
+        container_id = self._services.table.get(reference).id
+        with self._services.store.lock(container_id):
+            container = repair(self._services, container_id)
+            if container is None:
+                raise NotFound(f"No such container: {reference}", subject=reference)
+            yield container
+
+    # start
+
+    def start(self, reference: str, *, attach: bool = False) -> Attachment | None:
+        """Start a container; with `attach`, returns the attachment that sees all of its output.
+
+        Nothing happens to a running one (without `attach`).  Raises NotFound, WrongState,
+        StartError and whatever its set-up raises; then it is not running and left nothing.
+        """
+        with self._locked(reference) as container:
+            if container.status == "paused":
+                raise WrongState("cannot start a paused container, try unpause instead")
+            if container.running:
+                return self.attach(container) if attach else None
+            return self._launch(container, attach=attach)
+
+    def _launch(self, container: Container, *, attach: bool) -> Attachment | None:
+        if not attach:
+            monitor.launch(self._services, container, None)
+            return None
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            with theirs:
+                monitor.launch(self._services, container, theirs)
+        except BaseException:
+            ours.close()
+            raise
+        return Attachment(ours, forward=self._forwarder(container.id))
+
+    def _forwarder(self, container_id: str) -> Callable[[int], None]:
+        def forward(number: int) -> None:
+            try:
+                self.signal(container_id, number)
+            except (NotFound, Conflict):
+                pass  # it has ended meanwhile
+
+        return forward
+
+    # attach and wait
+
+    def attach(self, container: Container, *, stdin: bool = True) -> Attachment:
+        """Connect to the streams of a running container.  Raises WrongState if it does not run."""
+        if not container.running:
+            raise WrongState("You cannot attach to a stopped container, start it first")
+        if container.status == "paused":
+            raise WrongState("You cannot attach to a paused container, unpause it first")
+        return Attachment.connect(
+            self._services.attach_socket(container.id),
+            stdin=stdin,
+            output=True,
+            forward=self._forwarder(container.id),
+        )
+
+    def wait(self, reference: str, *, condition: str = "not-running") -> int:
+        """Block until `not-running`, `next-exit` or `removed`; returns the exit code."""
+        container = self._services.table.get(reference)
+        if condition == "not-running" and not container.running:
+            return container.exit_code
+        code = self._wait_exit(container)
+        if condition == "next-exit" and code is None:
+            while (code := self._wait_exit(container)) is None:
+                time.sleep(0.05)
+        if condition == "removed":
+            while self._services.table.find(container.id) is not None:
+                time.sleep(0.05)
+        return container.exit_code if code is None else code
+
+    def _wait_exit(self, container: Container) -> int | None:
+        """Until its monitor is done; None if it has none."""
+        try:
+            attachment = Attachment.connect(
+                self._services.attach_socket(container.id), stdin=False, output=False
+            )
+        except (Unavailable, OSError):
+            self._wait_monitor(container.id)
+            row = self._services.table.find(container.id)
+            return row.exit_code if row is not None and row.status == "exited" else None
+        try:
+            return attachment.wait()
+        except Unavailable:
+            with self._services.store.lock(container.id):
+                row = repair(self._services, container.id)
+            return row.exit_code if row is not None else None
+        finally:
+            attachment.close()
+
+    def _wait_monitor(self, container_id: str, timeout_s: float | None = None) -> None:
+        """Until no monitor of this container lives.  Raises Unavailable after `timeout_s`."""
+        path = self._services.monitor_lock(container_id)
+        if is_held(path):
+            with Lock(path, shared=True, timeout_s=timeout_s):
+                pass
+
+    # signals
+
+    def signal(self, reference: str, number: int) -> None:
+        """Send a signal to a running container's init.  Raises NotFound, WrongState."""
+        self._signal(self._services.table.get(reference), number)
+
+    def _signal(self, container: Container, number: int) -> None:
+        if not container.running:
+            raise WrongState(f"container {container.id} is not running", subject=container.id)
+        try:
+            fd = pidfd.open(container.pid)
+            try:
+                # the descriptor names init for certain only if the row still does
+                current = self._services.table.find(container.id)
+                if current is None or current.pid != container.pid:
+                    raise KernelError("pidfd_open", errno.ESRCH)
+                pidfd.send_signal(fd, number)
+            finally:
+                os.close(fd)
+        except KernelError as exc:
+            if exc.errno != errno.ESRCH:
+                raise
+            raise WrongState(f"container {container.id} is not running") from exc
+
+    def kill(self, reference: str, name: str | int = "KILL") -> None:
+        """Send a signal by name or number; SIGKILL returns when the container has ended."""
+        number = parse_signal(name)
+        with self._locked(reference) as container:
+            if not container.running:
+                raise WrongState(
+                    f"cannot kill container: {reference}: container {container.id} is not running",
+                    subject=reference,
+                )
+            if number == signal.SIGKILL and container.status == "paused":
+                self._thaw(container)
+            self._signal(container, number)
+            if number == signal.SIGKILL:
+                self._wait_monitor(container.id, _KILL_PATIENCE_S)
+
+    def stop(
+        self, reference: str, *, timeout_s: int | None = None, signal_name: str | None = None
+    ) -> None:
+        """Ask a container to end, and kill it after `timeout_s` (-1: wait for ever).
+
+        The signal and the time default to the container's, then to SIGTERM and 10 s.  Nothing
+        happens to one that does not run.
+        """
+        with self._locked(reference) as container:
+            self._stop(container, timeout_s, signal_name)
+
+    def _stop(self, container: Container, timeout_s: int | None, signal_name: str | None) -> None:
+        if not container.running:
+            return
+        config = container.record["Config"]
+        if timeout_s is None:
+            timeout_s = config.get("StopTimeout", DEFAULT_STOP_TIMEOUT_S)
+        try:
+            self._signal(container, parse_signal(signal_name or config.get("StopSignal") or "TERM"))
+            point("containers.stop.signalled")
+            if container.status == "paused":
+                self._thaw(container)
+            self._wait_monitor(container.id, None if timeout_s < 0 else timeout_s)
+            return
+        except WrongState:
+            self._wait_monitor(container.id, _KILL_PATIENCE_S)
+            return
+        except Unavailable:
+            pass
+        self._kill_now(container)
+
+    def _kill_now(self, container: Container) -> None:
+        try:
+            self._signal(container, signal.SIGKILL)
+        except WrongState:
+            pass
+        point("containers.stop.killed")
+        self._wait_monitor(container.id, _KILL_PATIENCE_S)
+
+    def restart(
+        self, reference: str, *, timeout_s: int | None = None, signal_name: str | None = None
+    ) -> None:
+        """Stop it if it runs, then start it."""
+        with self._locked(reference) as container:
+            self._stop(container, timeout_s, signal_name)
+            current = self._services.table.find(container.id)
+            if current is None:  # it was made with --rm
+                raise NotFound(f"No such container: {reference}", subject=reference)
+            self._launch(current, attach=False)
+
+    # pause
+
+    def pause(self, reference: str) -> None:
+        """Freeze every process of a running container.  Raises WrongState."""
+        with self._locked(reference) as container:
+            if container.status == "paused":
+                raise WrongState(f"Container {container.id} is already paused")
+            if not container.running:
+                raise WrongState(f"Container {container.id} is not running")
+            self._services.runtime(container).pause(container.id)
+            self._services.table.update(container.id, status="paused")
+
+    def unpause(self, reference: str) -> None:
+        """Let a paused container go on.  Raises WrongState."""
+        with self._locked(reference) as container:
+            if container.status != "paused":
+                raise WrongState(f"Container {container.id} is not paused")
+            self._thaw(container)
+
+    def _thaw(self, container: Container) -> None:
+        self._services.runtime(container).resume(container.id)
+        self._services.table.update(container.id, status="running")
+        container.status = "running"
+
+    # the rest
+
+    def rename(self, reference: str, name: str) -> None:
+        """Raises NotFound, NameInUse, InvalidArgument."""
+        from jubako.containers.validate import check_name
+
+        check_name(name)
+        name = name.removeprefix("/")
+        with self._locked(reference) as container:
+            if container.name == name:
+                raise InvalidArgument("Renaming a container with the same name as its current name")
+            self._services.table.rename(container, name)
+            self._services.store.flush()
+
+    def remove(self, reference: str, *, force: bool = False, volumes: bool = False) -> None:
+        """Delete a container that does not run, or any with `force`.
+
+        volumes: also its anonymous volumes.  Raises NotFound, Conflict (it runs).
+        """
+        with self._locked(reference) as container:
+            if container.running:
+                if not force:
+                    word = "paused" if container.status == "paused" else "running"
+                    raise Conflict(
+                        f'cannot remove container "/{container.name}": container is {word}: '
+                        "stop the container before removing or force remove",
+                        subject=reference,
+                    )
+                if container.status == "paused":
+                    self._thaw(container)
+                self._kill_now(container)
+                current = self._services.table.find(container.id)
+                if current is None:
+                    return  # its monitor has removed it (--rm)
+                container = current
+            remove_container(self._services, container, volumes=volumes)
+        self._services.store.flush()
+
+
+def parse_signal(name: str | int) -> int:
+    """`TERM`, `SIGTERM`, `sigterm`, `15`, `RTMIN+3` to the number.  Raises InvalidArgument."""
+    text = str(name).upper()
+    if text.isascii() and text.isdigit():
+        if 0 < int(text) <= 64:
+            return int(text)
+        raise InvalidArgument(f"invalid signal: {name}")
+    text = text.removeprefix("SIG")
+    base, sign, offset = text.partition("+")
+    if not sign:
+        base, sign, offset = text.partition("-")
+    found = getattr(signal, f"SIG{base}", None)
+    if not isinstance(found, signal.Signals) or (sign and not base.startswith("RT")):
+        raise InvalidArgument(f"invalid signal: {name}")
+    if sign:
+        if not offset.isdigit():
+            raise InvalidArgument(f"invalid signal: {name}")
+        return int(found) + (int(offset) if sign == "+" else -int(offset))
+    return int(found)

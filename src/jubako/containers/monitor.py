@@ -1,0 +1,328 @@
+"""The monitor: one small process beside each running container.
+
+    command ──fork──> ─setsid─ ──fork──> monitor ──(runtime)──> container's init (PID 1)
+       │                                    │
+       │ <──────────── report ───────────── │   pid, or the error of the start
+       │ <═════ first attach client ═══════ │   foreground only
+
+It sets the container up, owns its streams, writes its log, serves the attach socket, proxies the
+ports that need it, and when init ends it takes everything down, records the exit and ends itself.
+It holds `monitor.lock` for life: whoever finds the lock free and the row's `boot_id` set knows that
+the monitor died, and repairs (`jubako.containers.recover`).
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import socket
+import sys
+
+from jubako.containers import frames, report
+from jubako.containers.logs import open_writer, parse_options
+from jubako.containers.stdio import Stdio as Streams
+from jubako.containers.takedown import remove_files, remove_tree, run_all, take_down
+from jubako.errors import JubakoError
+from jubako.linux import prctl, pty
+from jubako.linux.loop import READ, EventLoop
+from jubako.store import boot_id, point
+from jubako.store.lock import Lock
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from jubako.containers.services import Services
+    from jubako.containers.setup import Setup
+    from jubako.containers.table import Container
+    from jubako.runtime import Process
+
+
+def launch(services: Services, container: Container, client: socket.socket | None) -> int:
+    """Fork a monitor that starts `container`, and wait for its report; returns init's pid.
+
+    client: the monitor's end of the first attached client.  The caller holds the container's lock
+    and has no threads.  Raises the error of the start, whose traces are gone by then.
+    """
+    lock = Lock(_prepared(services, container), timeout_s=30)
+    lock.acquire()  # waits for the last monitor to end
+    services.table.update(container.id, boot_id=boot_id(), error="", oom_killed=0)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child == 0:
+        _detach(services, container, lock, theirs, client)
+    lock.release()
+    theirs.close()
+    os.waitpid(child, 0)
+    with ours:
+        answer = report.receive(ours)
+    if answer is None:
+        raise JubakoError(f"start {container.name}: the monitor died", subject=container.id)
+    if "error" in answer:
+        raise report.unpack_error(answer["error"])
+    return int(answer["pid"])
+
+
+def _prepared(services: Services, container: Container) -> str:
+    services.store.run_directory(container.id)
+    return services.monitor_lock(container.id)
+
+
+def _detach(
+    services: Services,
+    container: Container,
+    lock: Lock,
+    channel: socket.socket,
+    client: socket.socket | None,
+) -> None:
+    """In the first child: become the monitor, away from the command's session.  Never returns."""
+    status = 1
+    try:
+        os.setsid()
+        if os.fork() == 0:
+            services.store.forget()
+            Monitor(services, container, channel, client).main()
+        status = 0
+    finally:
+        os._exit(status)
+
+
+class Monitor:
+    """The process itself."""
+
+    def __init__(
+        self,
+        services: Services,
+        container: Container,
+        channel: socket.socket,
+        client: socket.socket | None,
+    ):
+        self._services = services
+        self._container = container
+        self._channel = channel
+        self._client = client
+        self._loop = EventLoop()
+        self._setup: Setup | None = None
+        self._process: Process | None = None
+        self._streams: Streams | None = None
+        self._listener: socket.socket | None = None
+
+    def main(self) -> None:
+        """Start, serve, clean up.  Never returns."""
+        try:
+            _become_quiet()
+            try:
+                self._start()
+            except BaseException as exc:
+                self._fail(exc)
+            else:
+                self._serve()
+                self._finish()
+        except BaseException as exc:  # nobody is left to tell but the row
+            self._note(f"monitor: {report.pack_error(exc)['message']}")
+        finally:
+            os._exit(0)
+
+    # start
+
+    def _start(self) -> None:
+        from jubako.containers.setup import Setup
+
+        config = self._container.record["Config"]
+        self._streams = Streams(
+            self._loop,
+            self._open_log(),
+            stdin_once=bool(config.get("StdinOnce")) and not config.get("Tty"),
+        )
+        self._setup = Setup(self._services, self._container)
+        process = self._create_process(self._setup)
+        self._process = process
+        self._listen()
+        if self._client is not None:
+            stdin = bool(config.get("AttachStdin"))
+            self._streams.add(self._client).greet(wants_stdin=stdin, wants_output=True)
+        self._services.runtime(self._container).start(self._container.id)
+        point("containers.start.started")
+        self._record_start(process)
+
+    def _open_log(self) -> Any:
+        chosen = self._container.record["HostConfig"].get("LogConfig") or {"Type": "", "Config": {}}
+        options = parse_options(chosen["Type"], chosen["Config"])
+        directory = self._services.directory(self._container.id)
+        return open_writer(directory, self._container.id, options)
+
+    def _create_process(self, setup: Setup) -> Process:
+        """Give the container its streams; ours stay with `Streams`, its own are closed here."""
+        from jubako.runtime import Stdio
+
+        assert self._streams is not None
+        config = self._container.record["Config"]
+        if config.get("Tty"):
+            process = setup.create(Stdio(-1, -1, -1))
+            console = process.console
+            assert console is not None
+            self._streams.connect(
+                console=console,
+                resize=lambda rows, columns: pty.set_size(console, rows, columns),
+            )
+            return process
+        stdin = os.pipe2(os.O_CLOEXEC) if config.get("OpenStdin") else None
+        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        stdout, stderr = os.pipe2(os.O_CLOEXEC), os.pipe2(os.O_CLOEXEC)
+        theirs = Stdio(stdin[0] if stdin else null, stdout[1], stderr[1])
+        try:
+            process = setup.create(theirs)
+        finally:
+            for fd in {null, theirs.stdin, theirs.stdout, theirs.stderr}:
+                os.close(fd)
+        self._streams.connect(stdin=stdin[1] if stdin else -1, stdout=stdout[0], stderr=stderr[0])
+        return process
+
+    def _listen(self) -> None:
+        path = self._services.attach_socket(self._container.id)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.setblocking(False)
+        listener.bind(path)
+        os.chmod(path, 0o600)
+        listener.listen(64)
+        self._listener = listener
+        self._loop.add(listener.fileno(), READ, self._accept)
+
+    def _accept(self, events: int) -> None:
+        assert self._listener is not None and self._streams is not None
+        try:
+            connection, _ = self._listener.accept()
+        except OSError:
+            return
+        self._streams.add(connection)
+
+    def _record_start(self, process: Process) -> None:
+        from jubako.containers.table import now
+
+        assert self._setup is not None
+        self._services.table.update(
+            self._container.id,
+            status="running",
+            pid=process.pid,
+            started=now(),
+            exit_code=0,
+            endpoint=self._setup.endpoint,
+        )
+        if not self._container.record["HostConfig"].get("AutoRemove"):
+            self._services.store.flush()
+        report.send(self._channel, {"pid": process.pid})
+        self._channel.close()
+
+    def _fail(self, exc: BaseException) -> None:
+        """Undo what the start did, record why it failed, and tell the launcher."""
+        from jubako.containers.setup import start_error_code
+
+        packed = report.pack_error(exc)
+        code = start_error_code(exc) if isinstance(exc, JubakoError) else 128
+        if self._process is not None:
+            _kill_and_reap(self._process.pid)
+        run_all([lambda: take_down(self._services, self._container)])
+        if self._container.record["HostConfig"].get("AutoRemove"):
+            run_all([lambda: remove_files(self._services, self._container)])
+        else:
+            self._services.table.update(self._container.id, error=packed["message"], exit_code=code)
+        report.send(self._channel, {"error": packed})
+
+    # serve
+
+    def _serve(self) -> None:
+        assert self._process is not None and self._setup is not None
+        self._forget_start()
+        self._loop.add(self._process.pidfd, READ, lambda events: self._loop.stop())
+        self._services.networks.serve(self._loop, self._container.id, self._setup.endpoint)
+        self._loop.run()
+
+    def _forget_start(self) -> None:
+        """Give back what only the start needed: the database, garbage of the set-up."""
+        self._services.store.close()
+        gc.collect()
+
+    # end
+
+    def _finish(self) -> None:
+        """Init has ended: drain, take down, record, tell, remove, in this order."""
+        from jubako.containers.table import now
+
+        assert self._process is not None and self._streams is not None
+        _, status = os.waitpid(self._process.pid, 0)
+        code = os.waitstatus_to_exitcode(status)
+        code = 128 - code if code < 0 else code
+        oom = self._oom_killed()
+        if self._listener is not None:
+            self._loop.remove(self._listener.fileno())
+            self._listener.close()
+        run_all(
+            [lambda: self._services.runtime(self._container).delete(self._container.id, force=True)]
+        )
+        self._streams.drain()
+        point("containers.exit.drained")
+        errors = run_all([lambda: take_down(self._services, self._container)])
+        error = "; ".join(str(exc) for exc in errors)
+        self._services.table.update(
+            self._container.id,
+            status="exited",
+            exit_code=code,
+            oom_killed=int(oom),
+            finished=now(),
+            error=error,
+        )
+        point("containers.exit.recorded")
+        self._streams.broadcast(frames.encode(frames.EXITED, f"{code} {error}".encode()))
+        if self._container.record["HostConfig"].get("AutoRemove"):
+            run_all([lambda: self._remove()])
+        self._streams.broadcast(frames.encode(frames.GONE))
+        self._streams.close()
+
+    def _oom_killed(self) -> bool:
+        from jubako.linux.cgroups import Cgroup
+
+        parent = self._container.record["HostConfig"].get("CgroupParent", "")
+        try:
+            return Cgroup(self._services.cgroup_path(self._container.id, parent)).oom_kills() > 0
+        except JubakoError:
+            return False
+
+    def _remove(self) -> None:
+        """`--rm`: the container, and the anonymous volumes that were made for it."""
+        from jubako.containers.remove import remove_container
+
+        remove_container(self._services, self._container, volumes=True)
+
+    def _note(self, text: str) -> None:
+        try:
+            self._services.table.update(self._container.id, error=text)
+        except Exception:  # the database itself may be what failed
+            pass
+
+
+def _become_quiet() -> None:
+    """Leave the command's terminal, directory, signals and standard streams."""
+    os.chdir("/")
+    os.umask(0o022)
+    prctl.set_name("jubako-monitor")
+    prctl.set_child_subreaper(True)
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGPIPE, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    os.close(null)
+
+
+def _kill_and_reap(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    except (ProcessLookupError, ChildProcessError):
+        pass
+
+
+__all__ = ["Monitor", "launch", "remove_tree"]

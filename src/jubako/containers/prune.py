@@ -1,0 +1,52 @@
+"""`container prune`."""
+
+from __future__ import annotations
+
+from jubako.containers.listing import Filters, sizes
+from jubako.errors import Conflict, InvalidArgument, NotFound
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from jubako.containers.lifecycle import Lifecycle
+    from jubako.containers.services import Services
+
+
+def prune(
+    services: Services, lifecycle: Lifecycle, filters: Mapping[str, Sequence[str]]
+) -> tuple[list[str], int]:
+    """Remove containers that do not run; IDs and bytes.
+
+    filters: `label`, `label!`, and `until` in seconds since 1970 as text.
+    """
+    for name in filters:
+        if name not in ("label", "label!", "until"):
+            raise InvalidArgument(f"invalid filter '{name}'", subject=name)
+    having = Filters(services, {"label": filters["label"]} if "label" in filters else {})
+    lacking = [Filters(services, {"label": [value]}) for value in filters.get("label!", ())]
+    before_s = min((_seconds(value) for value in filters.get("until", ())), default=None)
+    removed: list[str] = []
+    freed = 0
+    for container in services.table.all():
+        if container.running or container.boot_id or not having.matches(container):
+            continue
+        if any(filter.matches(container) for filter in lacking):
+            continue
+        if before_s is not None and container.created_ns >= before_s * 1e9:
+            continue
+        written, _ = sizes(services, container)
+        try:
+            lifecycle.remove(container.id)
+        except (NotFound, Conflict):
+            continue  # another command was faster
+        removed.append(container.id)
+        freed += written
+    return removed, freed
+
+
+def _seconds(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as exc:
+        raise InvalidArgument(f"invalid filter 'until={text}'", subject=text) from exc

@@ -1,0 +1,285 @@
+"""Everything that can be done with containers: what `Engine.containers` is."""
+
+from __future__ import annotations
+
+from jubako.containers import recover
+from jubako.containers.lifecycle import Lifecycle
+from jubako.containers.services import Services
+from jubako.errors import InvalidArgument, NotFound, WrongState
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import Any, BinaryIO
+
+    from jubako.containers.attach import Attachment
+    from jubako.containers.execute import Execution
+    from jubako.containers.model import Config, HostConfig
+    from jubako.containers.table import Container
+
+
+class ContainerService:
+    """The containers of one root.
+
+    A container is named by its name, its ID or an unambiguous prefix of the ID; every method that
+    takes such a reference raises NotFound when there is none.
+    """
+
+    def __init__(self, services: Services):
+        self._services = services
+        self._lifecycle = Lifecycle(services)
+        self._recovered = False
+
+    def _recover(self) -> None:
+        """Once for each engine object, before it looks at any state."""
+        if not self._recovered:
+            self._recovered = True
+            recover.recover(self._services)
+
+    def _get(self, reference: str) -> Container:
+        self._recover()
+        return self._services.table.get(reference)
+
+    # life cycle
+
+    def create(
+        self, config: Config, host_config: HostConfig, *, name: str | None = None
+    ) -> dict[str, Any]:
+        """Make a container; returns `{"Id": ..., "Warnings": [...]}`.
+
+        config, host_config: as the Engine API takes them; missing keys get Docker's defaults.
+        Raises NotFound (the image), InvalidArgument, NameInUse, Conflict; then nothing is left.
+        """
+        from jubako.containers.create import create
+
+        self._recover()
+        recover.sweep(self._services)
+        container_id, warnings = create(self._services, config, host_config, name)
+        return {"Id": container_id, "Warnings": warnings}
+
+    def start(self, reference: str, *, attach: bool = False) -> Attachment | None:
+        """Start it; with `attach`, returns an attachment that misses none of its output."""
+        self._recover()
+        return self._lifecycle.start(reference, attach=attach)
+
+    def attach(self, reference: str, *, stdin: bool = True) -> Attachment:
+        """Connect to the streams of a running container.  Raises WrongState."""
+        return self._lifecycle.attach(self._get(reference), stdin=stdin)
+
+    def stop(
+        self, reference: str, *, timeout_s: int | None = None, signal: str | None = None
+    ) -> None:
+        """Ask it to end, kill it after `timeout_s` seconds (-1: never)."""
+        self._recover()
+        self._lifecycle.stop(reference, timeout_s=timeout_s, signal_name=signal)
+
+    def restart(
+        self, reference: str, *, timeout_s: int | None = None, signal: str | None = None
+    ) -> None:
+        """Stop and start it."""
+        self._recover()
+        self._lifecycle.restart(reference, timeout_s=timeout_s, signal_name=signal)
+
+    def kill(self, reference: str, signal: str | int = "KILL") -> None:
+        """Send a signal to its first process.  Raises WrongState, InvalidArgument."""
+        self._recover()
+        self._lifecycle.kill(reference, signal)
+
+    def pause(self, reference: str) -> None:
+        """Freeze all of its processes.  Raises WrongState."""
+        self._recover()
+        self._lifecycle.pause(reference)
+
+    def unpause(self, reference: str) -> None:
+        """Let them go on.  Raises WrongState."""
+        self._recover()
+        self._lifecycle.unpause(reference)
+
+    def wait(self, reference: str, *, condition: str = "not-running") -> int:
+        """Block until `not-running`, `next-exit` or `removed`; returns the exit code."""
+        self._recover()
+        return self._lifecycle.wait(reference, condition=condition)
+
+    def rename(self, reference: str, name: str) -> None:
+        """Raises NameInUse, InvalidArgument."""
+        self._recover()
+        self._lifecycle.rename(reference, name)
+
+    def remove(self, reference: str, *, force: bool = False, volumes: bool = False) -> None:
+        """Delete it; `force` kills it first, `volumes` deletes its anonymous volumes too."""
+        self._recover()
+        self._lifecycle.remove(reference, force=force, volumes=volumes)
+
+    def prune(self, filters: Mapping[str, Sequence[str]] | None = None) -> tuple[list[str], int]:
+        """Remove every container that does not run; their IDs and the bytes that came free.
+
+        filters: `until` (a time, see `table.parse_time`) and `label`.
+        """
+        from jubako.containers.prune import prune
+
+        self._recover()
+        return prune(self._services, self._lifecycle, filters or {})
+
+    # looking
+
+    def list(
+        self,
+        *,
+        all: bool = False,
+        limit: int | None = None,
+        filters: Mapping[str, Sequence[str]] | None = None,
+        size: bool = False,
+    ) -> list[dict[str, Any]]:
+        """Summaries (API ContainerSummary), the newest first.
+
+        all: also those that do not run.  limit: only so many of the newest, whatever their state.
+        """
+        from jubako.containers.listing import Filters, summarize
+
+        self._recover()
+        chosen = Filters(self._services, filters or {})
+        everything = all or limit is not None or chosen.wants_stopped
+        found: list[dict[str, Any]] = []
+        for container in self._services.table.all():
+            if limit is not None and len(found) >= limit:
+                break
+            if (everything or container.running) and chosen.matches(container):
+                found.append(summarize(self._services, container, size=size))
+        return found
+
+    def inspect(self, reference: str, *, size: bool = False) -> dict[str, Any]:
+        """Everything about it, as `docker inspect` shows it."""
+        from jubako.containers.inspect import to_inspect
+        from jubako.containers.listing import sizes
+
+        container = self._get(reference)
+        document = to_inspect(
+            container.record,
+            container.state(),
+            endpoint=container.endpoint,
+            directory=self._services.directory(container.id),
+        )
+        if size:
+            document["SizeRw"], document["SizeRootFs"] = sizes(self._services, container)
+        return document
+
+    def top(self, reference: str, ps_args: Sequence[str] = ()) -> dict[str, Any]:
+        """Its processes as ps(1) of the host shows them: `Titles` and `Processes`."""
+        from jubako.containers.top import top
+
+        container = self._get(reference)
+        if not container.running:
+            raise WrongState(f"container {container.id} is not running", subject=container.id)
+        return top(self._services.runtime(container).pids(container.id), ps_args)
+
+    def logs(
+        self,
+        reference: str,
+        *,
+        follow: bool = False,
+        tail: int | None = None,
+        since: float | None = None,
+        until: float | None = None,
+        timestamps: bool = False,
+        stdout: bool = True,
+        stderr: bool = True,
+    ) -> Iterator[tuple[str, bytes]]:
+        """What it has written: pairs of stream (`stdout`, `stderr`) and bytes.
+
+        follow: go on until it ends.  tail: only so many of the last records.
+        since, until: seconds since 1970.  timestamps: put the time before each line.
+        Raises Unsupported when its log driver keeps nothing.
+        """
+        from jubako.containers.reading import read_logs
+
+        container = self._get(reference)
+        wanted = {name for name, yes in (("stdout", stdout), ("stderr", stderr)) if yes}
+        if not wanted:
+            raise InvalidArgument("You must choose at least one stream")
+        return read_logs(
+            self._services,
+            container,
+            follow=follow,
+            tail=tail,
+            since=since,
+            until=until,
+            timestamps=timestamps,
+            streams=wanted,
+        )
+
+    # inside
+
+    def exec(
+        self,
+        reference: str,
+        argv: Sequence[str],
+        *,
+        user: str = "",
+        env: Sequence[str] = (),
+        workdir: str = "",
+        tty: bool = False,
+        interactive: bool = False,
+        privileged: bool = False,
+        detach: bool = False,
+    ) -> Execution | None:
+        """Start another process in a running container; its streams, or None with `detach`.
+
+        env: `NAME=value` over the container's own.  workdir: "" is the container's.
+        Raises WrongState, InvalidArgument (user), StartError (126, 127).
+        """
+        from jubako.containers.execute import exec_process, execute
+
+        container = self._get(reference)
+        if not argv:
+            raise InvalidArgument("No exec command specified")
+        process = exec_process(
+            self._services,
+            container,
+            argv,
+            user=user,
+            env=env,
+            workdir=workdir,
+            tty=tty,
+            privileged=privileged,
+        )
+        return execute(self._services, container, process, stdin=interactive, detach=detach)
+
+    # images from containers
+
+    def export(self, reference: str, out: BinaryIO) -> None:
+        """Write its root filesystem to `out` as a tar, without its volumes."""
+        from jubako.containers.archive import export
+
+        export(self._services, self._get(reference), out)
+
+    def commit(
+        self,
+        reference: str,
+        target: str | None = None,
+        *,
+        author: str = "",
+        message: str = "",
+        changes: Sequence[str] = (),
+        pause: bool = True,
+    ) -> str:
+        """Make an image of what it is now; returns the image's ID.
+
+        target: the new image's name.  changes: Dockerfile instructions on its config.
+        pause: freeze it meanwhile if it runs.
+        """
+        from jubako.containers.archive import commit
+
+        container = self._get(reference)
+        frozen = pause and container.status == "running"
+        if frozen:
+            self._lifecycle.pause(container.id)
+        try:
+            return commit(
+                self._services, container, target, author=author, message=message, changes=changes
+            )
+        finally:
+            if frozen:
+                try:
+                    self._lifecycle.unpause(container.id)
+                except (NotFound, WrongState):
+                    pass  # it was stopped or removed meanwhile

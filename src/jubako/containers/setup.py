@@ -1,0 +1,261 @@
+"""From a container's record to a created runtime container: the steps of a start, in their order.
+
+    ports        bind what is published, so that an occupied port stops the start at once
+    network      a network namespace with its link and addresses
+    files        hosts, hostname, resolv.conf
+    rootfs       the layers and the writable directory, mounted in this process's mount namespace
+    volumes      the image's content copied into new ones
+    runtime      the OCI spec, and the container's init, waiting
+
+It runs in the monitor, which has a mount namespace of its own: the host sees no mount, and when the
+monitor dies the mounts die with it.  What is left then (a lease, a link, rules, a cgroup) is what
+`takedown.take_down` removes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+from jubako.errors import Conflict, JubakoError
+from jubako.linux import mount, mountapi, ns
+from jubako.store import point
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from jubako.containers.services import Services
+    from jubako.containers.table import Container
+    from jubako.networks.proxy import Listener
+    from jubako.runtime import Process, Stdio
+
+
+class Setup:
+    """One start of one container; the steps leave their results in the attributes."""
+
+    def __init__(self, services: Services, container: Container):
+        self._services = services
+        self._container = container
+        self._record = container.record
+        self._directory = services.directory(container.id)
+        self.rootfs = f"{self._directory}/rootfs"
+        self.endpoint: dict[str, Any] = {}
+        self.listeners: list[Listener] = []
+        self._netns_fd = -1
+        self._network_path: str | None = None
+
+    def create(self, stdio: Stdio) -> Process:
+        """All steps; returns the container's init, which waits for the runtime's `start`."""
+        self.isolate_mounts()
+        self.connect_network()
+        point("containers.start.network")
+        self.write_files()
+        self.mount_rootfs()
+        point("containers.start.rootfs")
+        self.fill_volumes()
+        process = self.create_process(stdio)
+        point("containers.start.created")
+        return process
+
+    def isolate_mounts(self) -> None:
+        """A mount namespace of our own, that follows the host's mounts but tells it none."""
+        ns.unshare(ns.CLONE_NEWNS, why="keep the container's mounts out of the host's view")
+        mount.mount("none", "/", "", mount.MS_REC | mount.MS_SLAVE, why="follow the host's mounts")
+
+    # network
+
+    def connect_network(self) -> None:
+        mode = self._record["HostConfig"]["NetworkMode"]
+        if mode == "host":
+            return
+        if mode.startswith("container:"):
+            other = self._other(mode.removeprefix("container:"), "network")
+            self._network_path = f"/proc/{other.pid}/ns/net"
+            return
+        self._netns_fd = _new_network_namespace()
+        self._network_path = f"/proc/{os.getpid()}/fd/{self._netns_fd}"
+        if mode == "none":
+            self._services.networks.loopback_only(self._netns_fd)
+            return
+        self._publish_and_attach(mode)
+
+    def _publish_and_attach(self, mode: str) -> None:
+        from jubako.networks.publish import wanted_ports
+
+        config, host_config = self._record["Config"], self._record["HostConfig"]
+        self.endpoint = dict(
+            self._services.networks.attach(
+                self._container.id,
+                self._netns_fd,
+                network=mode,
+                ports=wanted_ports(
+                    host_config.get("PortBindings") or {},
+                    config.get("ExposedPorts") or {},
+                    publish_all=host_config.get("PublishAllPorts", False),
+                ),
+                mac=config.get("MacAddress") or None,
+            )
+        )
+
+    def _other(self, reference: str, kind: str) -> Container:
+        other = self._services.table.get(reference)
+        if not other.running:
+            raise Conflict(
+                f"cannot join {kind} namespace of a non running container: {reference}",
+                hint=f"start {reference} first",
+                subject=reference,
+            )
+        return other
+
+    # files
+
+    def write_files(self) -> None:
+        """hosts, hostname and resolv.conf, which the spec binds over those of the image."""
+        from jubako.containers.hostfiles import write_host_files
+
+        write_host_files(self._services, self._container, self._directory, self.endpoint)
+
+    # file systems
+
+    def mount_rootfs(self) -> None:
+        os.makedirs(self.rootfs, mode=0o755, exist_ok=True)
+        self._services.images.layers.mount(
+            self._services.images.diff_ids(self._container.image_id),
+            f"{self._directory}/upper",
+            f"{self._directory}/work",
+            self.rootfs,
+            why="the image's layers, and above them the directory that the container writes to",
+        )
+
+    def _staged_sources(self) -> dict[str, str]:
+        """Destination to what is bound there, for mounts whose source is not simply a directory."""
+        if not self._record["Mounts"]:
+            return {}
+        from jubako.containers.mounts import stage
+
+        return stage(self._record["Mounts"], f"{self._directory}/mounts", self._services.volumes)
+
+    def fill_volumes(self) -> None:
+        """Copy what the image has at a new volume's place into the volume."""
+        wanted = [point for point in self._record["Mounts"] if point.get("CopyData")]
+        if not wanted:
+            return
+        from jubako.containers.mounts import copy_up
+
+        root = os.open(self.rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            for mount_point in wanted:
+                copy_up(root, mount_point)
+        finally:
+            os.close(root)
+
+    # process
+
+    def create_process(self, stdio: Stdio) -> Process:
+        spec = self._spec()
+        _write_json(f"{self._directory}/config.json", spec)
+        runtime = self._services.runtime(self._container)
+        process = runtime.create(
+            self._container.id, self._directory, stdio, spec=spec, die_with_parent=True
+        )
+        if self._netns_fd >= 0:
+            os.close(self._netns_fd)  # the container's processes keep it alive from here on
+            self._netns_fd = -1
+        return process
+
+    def _spec(self) -> dict[str, Any]:
+        from jubako.containers.spec import build_spec
+
+        host_config = self._record["HostConfig"]
+        root = os.open(self.rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            return build_spec(
+                self._record,
+                rootfs=self.rootfs,
+                rootfs_fd=root,
+                cgroup_path=self._services.cgroup_path(
+                    self._container.id, host_config.get("CgroupParent", "")
+                ),
+                files={
+                    name: f"{self._directory}/{name}"
+                    for name in ("hosts", "hostname", "resolv.conf")
+                },
+                network_ns=self._network_path,
+                namespaces=self._joined_namespaces(),
+                sources=self._staged_sources(),
+                shm=self._shared_memory(),
+            )
+        finally:
+            os.close(root)
+
+    def _joined_namespaces(self) -> dict[str, str]:
+        """For the modes `container:ID`: the namespaces of the other container's init."""
+        joined: dict[str, str] = {}
+        if self._network_path is not None:
+            joined["network"] = self._network_path
+        for kind, key in (("ipc", "IpcMode"), ("pid", "PidMode")):
+            mode = self._record["HostConfig"].get(key) or ""
+            if mode.startswith("container:"):  # type: ignore[attr-defined]
+                other = self._other(mode.removeprefix("container:"), kind)  # type: ignore[attr-defined]
+                joined[kind] = f"/proc/{other.pid}/ns/{kind}"
+        return joined
+
+    def _shared_memory(self) -> str | None:
+        """A directory for /dev/shm that is not the container's alone."""
+        mode = self._record["HostConfig"].get("IpcMode") or ""
+        if mode == "host":
+            return "/dev/shm"
+        if not mode.startswith("container:"):
+            return None
+        other = self._other(mode.removeprefix("container:"), "ipc")
+        target = f"{self._directory}/shm"
+        os.makedirs(target, mode=0o700, exist_ok=True)
+        _borrow_mount(other.pid, "/dev/shm", target)
+        return target
+
+
+def _new_network_namespace() -> int:
+    """A descriptor of a new network namespace; this process stays in its own."""
+    own = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        ns.unshare(ns.CLONE_NEWNET, why="a network stack for the container alone")
+        try:
+            return os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        finally:
+            ns.setns(own, ns.CLONE_NEWNET, why="the monitor itself stays in the host's network")
+    finally:
+        os.close(own)
+
+
+def _borrow_mount(pid: int, path: str, target: str) -> None:
+    """Mount what another process sees at `path` at `target` of our own mount namespace."""
+    own = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    theirs = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        ns.setns(theirs, ns.CLONE_NEWNS, why="fetch a mount of the other container")
+        try:
+            flags = mountapi.OPEN_TREE_CLONE | mountapi.OPEN_TREE_CLOEXEC
+            tree = mountapi.open_tree(mountapi.AT_FDCWD, path, flags)
+        finally:
+            ns.setns(own, ns.CLONE_NEWNS, why="come back")
+            os.chdir("/")
+        try:
+            mountapi.attach(tree, target, why="share it")
+        finally:
+            os.close(tree)
+    finally:
+        os.close(theirs)
+        os.close(own)
+
+
+def _write_json(path: str, content: object) -> None:
+    with open(path, "w") as file:
+        json.dump(content, file)
+
+
+def start_error_code(error: JubakoError) -> int:
+    """The exit code that a container has after a start that failed with this error."""
+    from jubako.errors import StartError
+
+    return error.exit_code if isinstance(error, StartError) else 128

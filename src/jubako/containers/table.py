@@ -1,0 +1,190 @@
+"""The rows of the table `containers`, and how a user's word finds one.
+
+A row outlives every process that works on it.  `boot_id` is set from the moment a monitor is
+launched until it (or `recover`) has taken down all that it set up; with the monitor's lock it tells
+what may be left in the kernel.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+
+from jubako.errors import Conflict, NameInUse, NotFound
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from jubako.containers.model import ContainerRecord
+    from jubako.store import Store
+
+NEVER = "0001-01-01T00:00:00Z"  # how Docker writes the time of what has not happened
+
+
+def now() -> str:
+    """The present in RFC 3339 with nanoseconds, UTC."""
+    return timestamp(time.time_ns())
+
+
+def timestamp(at_ns: int) -> str:
+    """Nanoseconds since 1970 as RFC 3339 text with nine digits, UTC."""
+    seconds, nanoseconds = divmod(at_ns, 1_000_000_000)
+    year, month, day, hour, minute, second = time.gmtime(seconds)[:6]
+    return f"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{nanoseconds:09}Z"
+
+
+def seconds(text: str) -> float:
+    """RFC 3339 UTC text, as `timestamp` and Docker write it, to seconds since 1970."""
+    import calendar
+
+    whole, _, fraction = text.rstrip("Z").partition(".")
+    parsed = time.strptime(whole, "%Y-%m-%dT%H:%M:%S")
+    return calendar.timegm(parsed) + (float(f"0.{fraction}") if fraction else 0.0)
+
+
+class Container:
+    """One row, as it was when it was read."""
+
+    __slots__ = (
+        "boot_id",
+        "created_ns",
+        "endpoint",
+        "error",
+        "exit_code",
+        "finished",
+        "id",
+        "image_id",
+        "name",
+        "oom_killed",
+        "pid",
+        "record",
+        "started",
+        "status",
+    )
+
+    def __init__(self, row: sqlite3.Row):
+        self.id: str = row["id"]
+        self.name: str = row["name"]
+        self.image_id: str = row["image_id"]
+        self.created_ns: int = row["created_ns"]
+        self.record: ContainerRecord = json.loads(row["record"])
+        self.status: str = row["status"]
+        self.pid: int = row["pid"]
+        self.boot_id: str = row["boot_id"]
+        self.exit_code: int = row["exit_code"]
+        self.oom_killed = bool(row["oom_killed"])
+        self.error: str = row["error"]
+        self.started: str = row["started"]
+        self.finished: str = row["finished"]
+        self.endpoint: dict[str, Any] = json.loads(row["endpoint"])
+
+    @property
+    def running(self) -> bool:
+        return self.status in ("running", "paused")
+
+    def state(self) -> dict[str, Any]:
+        """Docker's `State` object of inspect."""
+        return {
+            "Status": self.status,
+            "Running": self.running,
+            "Paused": self.status == "paused",
+            "Restarting": False,
+            "OOMKilled": self.oom_killed,
+            "Dead": self.status == "dead",
+            "Pid": self.pid,
+            "ExitCode": self.exit_code,
+            "Error": self.error,
+            "StartedAt": self.started,
+            "FinishedAt": self.finished,
+        }
+
+
+class ContainerTable:
+    """Reads and single changes of rows; each change is one transaction."""
+
+    def __init__(self, store: Store):
+        self._store = store
+
+    def insert(self, record: ContainerRecord, created_ns: int) -> None:
+        """Add a container that was just created.  Raises NameInUse."""
+        name = record["Name"]
+        try:
+            with self._store.transaction() as db:
+                db.execute(
+                    "INSERT INTO containers (id, name, image_id, created_ns, record, status)"
+                    " VALUES (?, ?, ?, ?, ?, 'created')",
+                    (record["Id"], name, record["ImageId"], created_ns, json.dumps(record)),
+                )
+        except sqlite3.IntegrityError as exc:
+            raise self.name_in_use(name) from exc
+
+    def name_in_use(self, name: str) -> NameInUse:
+        row = self._store.db.execute("SELECT id FROM containers WHERE name = ?", (name,)).fetchone()
+        return NameInUse(
+            f'Conflict. The container name "/{name}" is already in use by container '
+            f'"{row["id"] if row else "?"}". You have to remove (or rename) that container to be '
+            "able to reuse that name.",
+            subject=name,
+        )
+
+    def get(self, reference: str) -> Container:
+        """The container by full ID, name or unambiguous prefix of an ID.  Raises NotFound."""
+        name = reference.removeprefix("/")
+        rows = self._store.db.execute(
+            "SELECT * FROM containers WHERE id = ?1 OR name = ?1 ORDER BY id = ?1 DESC", (name,)
+        ).fetchall()
+        if not rows and name and all(digit in "0123456789abcdef" for digit in name):
+            rows = self._store.db.execute(
+                "SELECT * FROM containers WHERE id >= ? AND id < ? LIMIT 2", (name, name + "g")
+            ).fetchall()
+            if len(rows) > 1:
+                raise Conflict(f"multiple IDs found with provided prefix: {name}", subject=name)
+        if not rows:
+            raise NotFound(f"No such container: {reference}", subject=reference)
+        return Container(rows[0])
+
+    def find(self, container_id: str) -> Container | None:
+        """The row of a full ID, or None."""
+        row = self._store.db.execute(
+            "SELECT * FROM containers WHERE id = ?", (container_id,)
+        ).fetchone()
+        return Container(row) if row else None
+
+    def all(self) -> Iterator[Container]:
+        """Every container, the newest first."""
+        query = "SELECT * FROM containers ORDER BY created_ns DESC, id"
+        for row in self._store.db.execute(query).fetchall():
+            yield Container(row)
+
+    def active(self) -> list[Container]:
+        """Those for which a monitor was launched and has not finished, or a removal began."""
+        query = "SELECT * FROM containers WHERE boot_id != '' OR status = 'removing'"
+        return [Container(row) for row in self._store.db.execute(query).fetchall()]
+
+    def update(self, container_id: str, **columns: object) -> None:
+        """Set columns of one row; `endpoint` and `record` take their objects."""
+        for key in ("endpoint", "record"):
+            if key in columns:
+                columns[key] = json.dumps(columns[key])
+        assignments = ", ".join(f"{key} = ?" for key in columns)
+        with self._store.transaction() as db:
+            db.execute(
+                f"UPDATE containers SET {assignments} WHERE id = ?",
+                (*columns.values(), container_id),
+            )
+
+    def rename(self, container: Container, name: str) -> None:
+        """Give another name.  Raises NameInUse."""
+        container.record["Name"] = name
+        try:
+            self.update(container.id, name=name, record=container.record)
+        except sqlite3.IntegrityError as exc:
+            raise self.name_in_use(name) from exc
+
+    def delete(self, container_id: str) -> None:
+        """Forget a container; nothing happens if it is gone."""
+        with self._store.transaction() as db:
+            db.execute("DELETE FROM containers WHERE id = ?", (container_id,))

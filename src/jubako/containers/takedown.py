@@ -1,0 +1,107 @@
+"""Taking a container's kernel state down: after its end, after a failed start, after a crash.
+
+Everything here is idempotent and goes on after a failure: what is gone already is no error, and
+what cannot be removed does not keep the rest alive.
+"""
+
+from __future__ import annotations
+
+import os
+
+from jubako.errors import JubakoError, KernelError, raise_all
+from jubako.store import point
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jubako.containers.services import Services
+    from jubako.containers.table import Container
+
+
+def take_down(services: Services, container: Container) -> None:
+    """Kill what is left of the container's processes and free its cgroup, network and files.
+
+    The row stays as it is, but for `boot_id` and `endpoint`, which are cleared at the end: the
+    mark that nothing is left.  Raises what went wrong, after everything was tried.
+    """
+    steps: list[Callable[[], object]] = [
+        lambda: services.runtime(container).delete(container.id, force=True),
+        lambda: point("containers.takedown.runtime"),
+        lambda: services.networks.detach(container.id),
+        lambda: point("containers.takedown.network"),
+        lambda: remove_tree(services.run_directory(container.id)),
+    ]
+    errors = run_all(steps)
+    raise_all(errors)
+    services.table.update(container.id, boot_id="", pid=0, endpoint={})
+
+
+def run_all(steps: list[Callable[[], object]]) -> list[JubakoError]:
+    """Do every step and return the errors."""
+    errors: list[JubakoError] = []
+    for step in steps:
+        try:
+            step()
+        except JubakoError as exc:
+            errors.append(exc)
+        except OSError as exc:
+            errors.append(KernelError.from_oserror("clean up", exc))
+    return errors
+
+
+def remove_files(services: Services, container: Container) -> None:
+    """Delete a container's directory, volumes' uses and row, in the order that survives a crash."""
+    services.table.update(container.id, status="removing")
+    point("containers.remove.marked")
+    remove_tree(services.directory(container.id))
+    point("containers.remove.files")
+    with services.store.transaction():
+        services.volumes.release(container.id)
+        services.table.delete(container.id)
+    for leftover in (f"{services.store.run_dir}/locks/{container.id}",):
+        try:
+            os.unlink(leftover)
+        except FileNotFoundError:
+            pass
+
+
+def remove_tree(path: str) -> None:
+    """Delete a directory with everything in it; nothing happens if it is not there.
+
+    Works with descriptors, so that no link leads the deletion elsewhere; overlayfs leaves a
+    `work/work` without permissions, which root may enter all the same.
+    """
+    parent, name = os.path.split(path)
+    try:
+        parent_fd = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        _remove_at(parent_fd, name)
+    except OSError as exc:
+        raise KernelError.from_oserror("remove", exc, path=path) from exc
+    finally:
+        os.close(parent_fd)
+
+
+def _remove_at(parent_fd: int, name: str) -> None:
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        fd = os.open(name, flags, dir_fd=parent_fd)
+    except FileNotFoundError:
+        return
+    except NotADirectoryError:
+        os.unlink(name, dir_fd=parent_fd)
+        return
+    try:
+        with os.scandir(fd) as entries:
+            children = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+        for child, is_directory in children:
+            if is_directory:
+                _remove_at(fd, child)
+            else:
+                os.unlink(child, dir_fd=fd)
+    finally:
+        os.close(fd)
+    os.rmdir(name, dir_fd=parent_fd)

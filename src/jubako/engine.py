@@ -1,0 +1,122 @@
+"""`Engine`: one root opened, and the services on it.
+
+from jubako import Engine
+
+engine = Engine()                          # /var/lib/jubako, or JUBAKO_ROOT
+output = engine.run("busybox", ["echo", "hello"])
+for container in engine.containers.list():
+    print(container["Names"], container["Status"])
+"""
+
+from __future__ import annotations
+
+from jubako.store import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from jubako.containers import ContainerService
+    from jubako.images import ImageService
+    from jubako.networks import NetworkService
+    from jubako.volumes import VolumeService
+
+
+class Engine:
+    """A container engine on one root; any number of processes may open the same.
+
+    root: a directory; None is the environment's JUBAKO_ROOT, then /var/lib/jubako.
+    Needs root's rights for anything but reading.  Not for use by several threads at once: give
+    each thread an engine of its own.
+    """
+
+    def __init__(self, root: str | None = None):
+        self.store = Store(root)
+        self._images: ImageService | None = None
+        self._networks: NetworkService | None = None
+        self._volumes: VolumeService | None = None
+        self._containers: ContainerService | None = None
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database; the object opens it again when it is used again."""
+        self.store.close()
+
+    @property
+    def images(self) -> ImageService:
+        """Images: import, load, save, tag, remove, list, inspect."""
+        if self._images is None:
+            from jubako.images import ImageService
+
+            self._images = ImageService(self.store)
+        return self._images
+
+    @property
+    def networks(self) -> NetworkService:
+        """Networks: the default bridge, host, none."""
+        if self._networks is None:
+            from jubako.networks import NetworkService
+
+            self._networks = NetworkService(self.store)
+        return self._networks
+
+    @property
+    def volumes(self) -> VolumeService:
+        """Volumes: create, list, inspect, remove, prune."""
+        if self._volumes is None:
+            from jubako.volumes import VolumeService
+
+            self._volumes = VolumeService(self.store)
+        return self._volumes
+
+    @property
+    def containers(self) -> ContainerService:
+        """Containers: create, start, stop, exec, logs, and the rest."""
+        if self._containers is None:
+            from jubako.containers import ContainerService
+            from jubako.containers.services import Services
+
+            self._containers = ContainerService(
+                Services(self.store, self.images, self.networks, self.volumes)
+            )
+        return self._containers
+
+    def run(
+        self,
+        image: str,
+        command: Sequence[str] = (),
+        *,
+        name: str | None = None,
+        stdin: bytes | None = None,
+        detach: bool = False,
+        remove: bool = True,
+        config: dict[str, Any] | None = None,
+        host_config: dict[str, Any] | None = None,
+    ) -> bytes | str:
+        """Run a command in a new container.
+
+        Waits and returns its stdout; with `detach`, returns its ID at once.
+        stdin: what it can read.  remove: delete it when it has ended.
+        config, host_config: anything else, as the Engine API names it, for example
+        `host_config={"NetworkMode": "none", "Memory": 64 << 20}`.
+        Raises ContainerFailed, and what `ContainerService.create` and `start` raise.
+        """
+        from jubako.containers.running import run
+
+        return run(
+            self.containers,
+            image,
+            command,
+            name=name,
+            stdin=stdin,
+            detach=detach,
+            remove=remove,
+            config=config or {},
+            host_config=host_config or {},
+        )
