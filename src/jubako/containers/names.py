@@ -13,12 +13,12 @@ _ADJECTIVES = (
     "sweet swift tangy tender tidy tiny tranquil upbeat vivid warm wise witty young zesty"
 ).split()
 _DISHES = (
-    "anago anko azuki chawan daifuku daikon dango dashi datemaki edamame enoki furikake gari goma "
-    "gyoza hijiki inari kabocha kaki kamaboko karaage katsu kinpira kombu konbu korokke kuri "
+    "anago anko azuki chawan daifuku daikon dango dashi datemaki edamame enoki furikake gari "
+    "goma gyoza hijiki inari kabocha kaki kamaboko karaage katsu kinpira kombu korokke kuri "
     "kuromame maki matcha mentaiko mirin miso mitarashi mizuna mochi nasu natto negi nigiri "
     "nishime nori oden okara onigiri oshinko ponzu ramen renkon sakura sanma sashimi satoimo "
-    "sencha shiso shoyu soba somen sudachi sukiyaki sushi tamago tazukuri tempura teriyaki tofu tonkatsu udon "
-    "umeboshi unagi wakame wasabi yakitori yokan yuba yuzu zenzai"
+    "sencha shiso shoyu soba somen sudachi sukiyaki sushi tamago tazukuri tempura teriyaki tofu "
+    "tonkatsu udon umeboshi unagi wakame wasabi yakitori yokan yuba yuzu zenzai"
 ).split()
 
 

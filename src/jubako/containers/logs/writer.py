@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 
 from jubako.containers.table import now
 from jubako.errors import KernelError
@@ -82,7 +83,8 @@ class LogWriter:
             while done < len(records):
                 done += os.write(self._fd, memoryview(records)[done:])
         except OSError:
-            os.ftruncate(self._fd, self._size)  # no half record: readers would stumble
+            with suppress(OSError):
+                os.ftruncate(self._fd, self._size)  # no half record: readers would stumble
             raise
         self._size += done
 

@@ -1,0 +1,105 @@
+"""The root: transactions, locks, versions."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from jubako.errors import Unavailable, Unsupported
+from jubako.store import Store
+from jubako.store.lock import Lock, is_held
+
+
+def test_roots_have_names_of_their_own(tmp_path: Path) -> None:
+    one, two = Store(str(tmp_path / "one")), Store(str(tmp_path / "two"))
+    assert one.name != two.name and one.run_dir != two.run_dir
+    assert one.name == f"jubako-{one.key}" and len(one.key) == 8
+
+
+def test_the_root_is_for_its_owner_alone(tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "root"))
+    assert os.stat(store.path).st_mode & 0o777 == 0o700
+    assert os.stat(store.run_dir).st_mode & 0o777 == 0o700
+
+
+def test_a_failed_transaction_changes_nothing(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    with pytest.raises(RuntimeError):
+        with store.transaction() as db:
+            db.execute("INSERT INTO networks VALUES ('1', 'a', 'bridge', '{}')")
+            with store.transaction() as inner:
+                inner.execute("INSERT INTO networks VALUES ('2', 'b', 'bridge', '{}')")
+            raise RuntimeError
+    assert store.db.execute("SELECT count(*) FROM networks").fetchone()[0] == 0
+
+
+def test_two_stores_see_each_others_changes(tmp_path: Path) -> None:
+    one, two = Store(str(tmp_path)), Store(str(tmp_path))
+    assert two.db.execute("SELECT count(*) FROM networks").fetchone()[0] == 0
+    with one.transaction() as db:
+        db.execute("INSERT INTO networks VALUES ('1', 'a', 'bridge', '{}')")
+    assert two.db.execute("SELECT name FROM networks").fetchone()["name"] == "a"
+
+
+def test_a_newer_database_is_refused(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "state.db") as db:
+        db.execute("PRAGMA user_version = 999")
+    db.close()
+    with pytest.raises(Unsupported, match="version 999"):
+        _ = Store(str(tmp_path)).db
+
+
+def test_a_file_that_is_no_database_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "state.db").write_bytes(b"not a database" * 100)
+    with pytest.raises(Unavailable, match="not a database"):
+        _ = Store(str(tmp_path)).db
+
+
+def test_a_lock_excludes_and_times_out(tmp_path: Path) -> None:
+    path = str(tmp_path / "lock")
+    assert not is_held(path)
+    with Lock(path):
+        assert is_held(path)
+        with pytest.raises(Unavailable, match="held by another command"):
+            Lock(path, timeout_s=0.02).acquire()
+    assert not is_held(path)
+
+
+def test_shared_locks_share(tmp_path: Path) -> None:
+    path = str(tmp_path / "lock")
+    with Lock(path, shared=True), Lock(path, shared=True, timeout_s=0):
+        with pytest.raises(Unavailable):
+            Lock(path, timeout_s=0).acquire()
+
+
+def test_a_lock_on_a_removed_file_is_not_enough(tmp_path: Path) -> None:
+    path = str(tmp_path / "lock")
+    first = Lock(path)
+    first.acquire()
+    os.unlink(path)
+    with Lock(path, timeout_s=0):  # a new file: the old holder does not count any more
+        assert is_held(path)
+    first.release()
+
+
+def test_a_lock_dies_with_its_holder(tmp_path: Path) -> None:
+    path = str(tmp_path / "lock")
+    child = os.fork()
+    if child == 0:
+        Lock(path).acquire()
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert not is_held(path)
+
+
+def test_flush_works_with_and_without_a_log(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    store.flush()
+    with store.transaction() as db:
+        db.execute("INSERT INTO networks VALUES ('1', 'a', 'bridge', '{}')")
+    store.flush()
+    store.close()
+    assert Store(str(tmp_path)).db.execute("SELECT count(*) FROM networks").fetchone()[0] == 1
