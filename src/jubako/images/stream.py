@@ -1,0 +1,235 @@
+"""A layer on its way in: read ahead, inflated and hashed on threads beside the one that unpacks.
+
+    file -> [reading, inflating] -> queue -> unpacking (caller's thread)
+                                         \\-> queue -> [hashing]
+
+zlib, isal, hashlib and all reads and writes release the interpreter lock, so these overlap.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import queue
+import stat
+import threading
+from collections import deque
+
+from jubako.errors import InvalidArgument, KernelError
+from jubako.images import compression
+from jubako.oci.digest import Digest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import BinaryIO
+
+    Buffer = bytes | memoryview
+
+CHUNK_BYTES = 1 << 20
+_QUEUED_CHUNKS = 8  # bounds memory to some 20 MiB for each layer on its way
+_STUCK_S = 1.0  # how long to wait for a thread that hangs in a read nobody needs any more
+
+
+def read_chunks(stream: BinaryIO) -> Iterator[bytes]:
+    """The rest of a stream, which may be a pipe, in chunks.  Raises KernelError."""
+    try:
+        fd = _regular_file(stream)
+        if fd is not None:
+            while chunk := os.read(fd, CHUNK_BYTES):
+                yield chunk
+            return
+        read = getattr(stream, "read1", stream.read)  # read1: do not wait for a full chunk
+        while chunk := read(CHUNK_BYTES):
+            yield chunk
+    except OSError as exc:
+        if isinstance(exc, KernelError):
+            raise
+        raise KernelError.from_oserror("read archive", exc) from exc
+
+
+def _regular_file(stream: BinaryIO) -> int | None:
+    """The descriptor if reading it directly is the same: a file of which nothing is buffered."""
+    try:
+        fd = stream.fileno()
+        if stat.S_ISREG(os.fstat(fd).st_mode) and stream.tell() == os.lseek(fd, 0, os.SEEK_CUR):
+            return fd
+    except (AttributeError, OSError, ValueError):  # io.UnsupportedOperation is both of the latter
+        pass
+    return None
+
+
+class Prefetch:
+    """Iterates `buffers` on a thread of its own, some elements ahead; errors arrive in order.
+
+    patient: `close` waits until the thread has ended however long that takes, because the iterator
+    will be used again.
+    """
+
+    def __init__(self, buffers: Iterable[Buffer], *, patient: bool = False):
+        self._queue: queue.Queue[Buffer | BaseException | None] = queue.Queue(_QUEUED_CHUNKS)
+        self._buffers = buffers
+        self._stop = False
+        self._patient = patient
+        self._thread = threading.Thread(target=self._run, name="read-ahead", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        last: BaseException | None = None
+        try:
+            for buffer in self._buffers:
+                if self._stop:
+                    return
+                self._queue.put(buffer)
+        except BaseException as exc:  # it is raised again in the consumer's thread
+            last = exc
+        self._queue.put(last)
+
+    def __iter__(self) -> Iterator[Buffer]:
+        while True:
+            item = self._queue.get()
+            if item is None:
+                self._thread.join()
+                return
+            if isinstance(item, BaseException):
+                self._thread.join()
+                raise item
+            yield item
+
+    def close(self) -> None:
+        """End the thread; idempotent."""
+        self._stop = True
+        while self._thread.is_alive():
+            try:
+                while True:
+                    self._queue.get_nowait()
+            except queue.Empty:
+                pass
+            self._thread.join(0.01 if self._patient else _STUCK_S)
+            if not self._patient:
+                return
+
+
+class HashThread:
+    """SHA-256 of what passes by, computed on a thread."""
+
+    def __init__(self) -> None:
+        self._queue: queue.Queue[Buffer | None] = queue.Queue(_QUEUED_CHUNKS)
+        self._hasher = hashlib.sha256()
+        self._thread = threading.Thread(target=self._run, name="sha256", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while (buffer := self._queue.get()) is not None:
+            self._hasher.update(buffer)
+
+    def update(self, buffer: Buffer) -> None:
+        self._queue.put(buffer)
+
+    def digest(self) -> Digest:
+        """Wait for the end of the work."""
+        self.close()
+        return Digest.from_hasher(self._hasher)
+
+    def close(self) -> None:
+        """End the thread; idempotent."""
+        if self._thread.is_alive():
+            self._queue.put(None)
+            self._thread.join()
+
+
+class LayerStream:
+    """The uncompressed bytes of one layer; a context manager that ends its threads.
+
+        with LayerStream(read_chunks(file)) as stream:
+            for buffer in stream: ...
+            diff_id = stream.diff_id()
+
+    buffers: the layer as stored, plain or compressed.  nested: `buffers` is part of another stream,
+    which is read on after this layer; it is then always read up to the layer's end by `drain`.
+    compression: one of the names in `compression`.  Raises InvalidArgument for damaged streams.
+    """
+
+    def __init__(
+        self, buffers: Iterable[Buffer], *, nested: bool = False, want_blob_digest: bool = False
+    ):
+        self._input = iter(buffers)
+        self._blob_hasher = hashlib.sha256() if want_blob_digest else None
+        self.blob_bytes = 0
+        start, counted = peek(self._input, compression.MAGIC_BYTES)
+        self.compression = compression.detect(start)
+        self._raw = self._count(counted)
+        self._prefetch: Prefetch | None = None
+        self._buffers: Iterable[Buffer]
+        if self.compression != compression.PLAIN:
+            inflated = compression.inflate(self.compression, self._raw)
+            self._prefetch = Prefetch(inflated, patient=nested)
+            self._buffers = self._prefetch
+        elif nested:
+            self._buffers = self._raw
+        else:
+            self._prefetch = Prefetch(self._raw)
+            self._buffers = self._prefetch
+        self._hash = HashThread()
+
+    def _count(self, buffers: Iterator[Buffer]) -> Iterator[Buffer]:
+        hasher = self._blob_hasher if self.compression != compression.PLAIN else None
+        for buffer in buffers:
+            self.blob_bytes += len(buffer)
+            if hasher is not None:
+                hasher.update(buffer)
+            yield buffer
+
+    def __iter__(self) -> Iterator[Buffer]:
+        update = self._hash.update
+        for buffer in self._buffers:
+            update(buffer)
+            yield buffer
+
+    def diff_id(self) -> Digest:
+        """The digest of the uncompressed bytes; only after the iteration has ended."""
+        return self._hash.digest()
+
+    def blob_digest(self) -> Digest:
+        """The digest of the bytes as stored; only if it was asked for, and after the iteration."""
+        if self.compression == compression.PLAIN:
+            return self._hash.digest()
+        if self._blob_hasher is None:
+            raise ValueError("the digest of the blob was not asked for")
+        return Digest.from_hasher(self._blob_hasher)
+
+    def __enter__(self) -> LayerStream:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._prefetch is not None:
+            self._prefetch.close()
+        self._hash.close()
+
+
+def peek(buffers: Iterator[Buffer], size: int) -> tuple[bytes, Iterator[Buffer]]:
+    """The first `size` bytes (fewer at the end) and an iterator that still yields all of it."""
+    seen: deque[Buffer] = deque()
+    start = b""
+    while len(start) < size:
+        buffer = next(buffers, None)
+        if buffer is None:
+            break
+        seen.append(bytes(buffer))  # a view may not outlive the next step
+        start += bytes(buffer[: size - len(start)])
+
+    def rest() -> Iterator[Buffer]:
+        while seen:
+            yield seen.popleft()
+        yield from buffers
+
+    return start, rest()
+
+
+def plain_chunks(stream: BinaryIO, what: str) -> Iterator[Buffer]:
+    """The inflated bytes of a stream of any format, without a thread."""
+    start, buffers = peek(read_chunks(stream), compression.MAGIC_BYTES)
+    if not start:
+        raise InvalidArgument(f"{what} is empty")
+    name = compression.detect(start)
+    return buffers if name == compression.PLAIN else compression.inflate(name, buffers)
