@@ -1,0 +1,89 @@
+"""Reading and writing the files of a cgroup; every error shows the path and the data."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from jubako.errors import KernelError
+from jubako.linux.trace import traced
+
+UNLIMITED = 0x7FFFFFFFFFFFF000  # how v1 memory files say "no limit" with 4 KiB pages
+
+
+@traced(lambda path, data, *, why="": f"echo {data} > {path}")
+def write(path: str, data: str, *, why: str = "") -> None:
+    """One write(2), the form in which the kernel takes a value.  Raises KernelError."""
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, data.encode())
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise KernelError("write", error.errno or 0, path=path, detail=repr(data)) from error
+
+
+def write_if_exists(path: str, data: str, *, why: str = "") -> bool:
+    """Like `write`; False when there is no such file."""
+    try:
+        write(path, data, why=why)
+    except KernelError as error:
+        if error.errno == errno.ENOENT:
+            return False
+        raise
+    return True
+
+
+def read(path: str) -> str:
+    """The content.  Raises KernelError."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            chunks = []
+            while chunk := os.read(fd, 65536):
+                chunks.append(chunk)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise KernelError("read", error.errno or 0, path=path) from error
+    return b"".join(chunks).decode(errors="replace")
+
+
+def find(path: str) -> str | None:
+    """The content; None when there is no such file (or it went while it was read)."""
+    try:
+        return read(path)
+    except KernelError as error:
+        if error.errno in (errno.ENOENT, errno.ENODEV, errno.EOPNOTSUPP):
+            return None
+        raise
+
+
+def read_int(path: str) -> int:
+    """A number; `max` and what v1 uses for it is -1, a missing file 0."""
+    text = (find(path) or "0").strip()
+    if text == "max":
+        return -1
+    number = int(text)
+    return -1 if number >= UNLIMITED else number
+
+
+def read_flat(path: str) -> dict[str, int]:
+    """`key number` lines; {} for a missing file."""
+    result = {}
+    for line in (find(path) or "").splitlines():
+        key, _, value = line.partition(" ")
+        if value.lstrip("-").isdigit():
+            result[key] = int(value)
+    return result
+
+
+def read_nested(path: str) -> dict[str, dict[str, int]]:
+    """`name key=number key=number` lines; {} for a missing file."""
+    result = {}
+    for line in (find(path) or "").splitlines():
+        name, *pairs = line.split()
+        fields = (pair.partition("=") for pair in pairs)
+        result[name] = {key: int(value) for key, _, value in fields if value.isdigit()}
+    return result
