@@ -1,0 +1,591 @@
+"""The built-in runtime: containers made by this process.
+
+What a creator that dies leaves behind is found by its record, which is written before anything is
+made: `delete(force=True)` removes processes, cgroup and directory from there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import select
+import signal
+import socket
+import time
+
+from jubako.errors import (
+    JubakoError,
+    KernelError,
+    NotFound,
+    StartError,
+    Unavailable,
+    WrongState,
+    raise_all,
+)
+from jubako.linux import cgroups, idmap, pidfd, prctl
+from jubako.runtime import hooks, init, words
+from jubako.runtime import spec as specs
+from jubako.runtime.channel import Channel, Errno
+from jubako.runtime.interface import Process, Stdio
+from jubako.runtime.namespaces import Namespaces
+from jubako.runtime.options import Options
+from jubako.runtime.process import Identity
+from jubako.runtime.rootfs import DEFAULT_DEVICES
+from jubako.runtime.sources import Sources, open_sources, root_path
+from jubako.runtime.state import FILTER, SOCKET, VERSION, StateDir, boot_id, now, start_ticks
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    Record = dict[str, Any]
+    Spec = dict[str, Any]
+
+KILL_TIMEOUT_S = 10.0  # from SIGKILL to the end; more means a process stuck in the kernel
+
+
+class BuiltinRuntime:
+    """A `Runtime` whose containers are made by forks of the calling process.
+
+    state_dir: made if missing; on a tmpfs.  cache_dir: where compiled seccomp filters are kept,
+    None for nowhere.  words_of_docker: errors of starting carry the sentence that Docker prints
+    around the reason.
+    """
+
+    def __init__(
+        self, state_dir: str, *, cache_dir: str | None = None, words_of_docker: bool = True
+    ):
+        self._states = StateDir(state_dir)
+        self._cache_dir = cache_dir
+        self._words_of_docker = words_of_docker
+
+    # --- create ------------------------------------------------------------------------------
+
+    def create(
+        self,
+        container_id: str,
+        bundle: str,
+        stdio: Stdio,
+        *,
+        spec: Spec | None = None,
+        die_with_parent: bool = False,
+        preserve_fds: int = 0,
+        no_pivot: bool = False,
+    ) -> Process:
+        """See `Runtime.create`.
+
+        preserve_fds: the container gets descriptors 3 and up of the caller, so many.  no_pivot:
+        for hosts whose root is a ramfs.
+        """
+        if spec is None:
+            spec = specs.load(bundle)
+        specs.validate(spec)
+        directory = self._states.make(container_id)
+        with contextlib.ExitStack() as undo, contextlib.ExitStack() as temporary:
+            undo.callback(self._states.remove, container_id)
+            record = _new_record(container_id, bundle, spec)
+            setup = init.Setup()
+            setup.spec, setup.stdio, setup.preserve_fds = spec, stdio, preserve_fds
+            setup.no_pivot, setup.die_with_parent = no_pivot, die_with_parent
+            setup.parent_pid = os.getpid()
+            setup.identity = Identity(spec["process"], *self._filter(spec, directory))
+            record["seccomp"] = setup.identity.filter is not None
+            self._states.write(record)
+            setup.terminal = bool(spec["process"].get("terminal"))
+            setup.console_size = specs.console_size(spec["process"])
+            setup.has_hooks = hooks.any_of(spec.get("hooks"), init.HOST_HOOKS)
+            setup.options = [Options(m.get("options") or ()) for m in spec.get("mounts") or ()]
+            setup.make_devices = specs.needs_devices(spec)
+            setup.namespaces = Namespaces.of_spec(spec["linux"]["namespaces"])
+            temporary.callback(setup.namespaces.close)
+            setup.sources = _open_sources(setup, bundle)
+            temporary.callback(setup.sources.close)
+            setup.cgroup = cgroups.Cgroup(record["cgroup"]) if record["cgroup"] else None
+            if setup.cgroup is not None:
+                undo.callback(setup.cgroup.remove)
+                setup.cgroup.create(record["resources"])
+            setup.listener = _listen(f"{directory}/{SOCKET}")
+            temporary.callback(setup.listener.close)
+            process = self._make_init(setup, record, undo, temporary)
+            undo.pop_all()
+            return process
+
+    def _filter(self, spec: Spec, directory: str) -> tuple[bytes | None, int]:
+        profile = spec["linux"].get("seccomp")
+        if not profile:
+            return None, 0
+        from jubako.linux import atomic, seccomp
+
+        bpf = seccomp.compile_profile(profile, self._cache_dir)
+        flags = seccomp.flags_of(profile)
+        data = flags.to_bytes(8, "little") + bpf
+        atomic.write_file(f"{directory}/{FILTER}", data, durable=False)
+        return bpf, flags
+
+    def _make_init(
+        self,
+        setup: init.Setup,
+        record: Record,
+        undo: contextlib.ExitStack,
+        temporary: contextlib.ExitStack,
+    ) -> Process:
+        ours, setup.channel = Channel.pair()
+        temporary.callback(ours.close)
+        pid = _fork(setup.namespaces.fork, lambda: init.run(setup))
+        handle = pidfd.open(pid)
+        undo.callback(_kill_and_reap, handle)
+        setup.channel.close()  # ours would hide the end of file
+        setup.listener.close()
+        ticks = start_ticks(pid)
+        record["pid"], record["start_ticks"] = pid, ticks[0] if ticks else 0
+        self._states.write(record)
+        console: list[int] = []
+        undo.callback(_close_all, console)
+        try:
+            self._follow(ours, setup, record, console)
+        except (StartError, KernelError, Errno) as error:
+            raise self._start_error(error, words.CREATE) from error
+        return Process(pid, handle, console.pop() if console else None)
+
+    def _follow(
+        self, channel: Channel, setup: init.Setup, record: Record, console: list[int]
+    ) -> None:
+        """Serve init until it is ready."""
+        while (got := channel.receive()) is not None:
+            message, descriptors = got
+            console += descriptors
+            if message["kind"] == "ready":
+                return
+            if message["kind"] == "map":
+                linux = setup.spec["linux"]
+                idmap.write(
+                    record["pid"],
+                    linux.get("uidMappings") or (),
+                    linux.get("gidMappings") or (),
+                    why="IDs of the container are others on the host",
+                )
+                channel.send("go")
+            elif message["kind"] == "hooks":
+                state = self._state(record, "creating")
+                hooks.run(setup.spec.get("hooks"), ("prestart", "createRuntime"), state)
+                channel.send("go")
+        raise StartError("init ended before the container was ready", subject=record["id"])
+
+    def _start_error(self, error: Exception, prefix: str, path: str = "") -> StartError:
+        if isinstance(error, Errno):
+            known = words.execute_error(path, error.errno)
+        elif isinstance(error, StartError):
+            known = error
+        else:
+            known = words.init_error(error)
+        return words.whole(known, prefix if self._words_of_docker else "")
+
+    # --- start -------------------------------------------------------------------------------
+
+    def start(self, container_id: str) -> None:
+        """See `Runtime.start`."""
+        record = self._states.read(container_id)
+        path = self._states.of(container_id, SOCKET)
+        program = record["process"]["args"][0]
+        connection = _connect(path)
+        if connection is None:
+            status = self._status(record)
+            raise WrongState(
+                f"cannot start a container that is {status}"
+                if status == "stopped"
+                else "cannot start an already running container",
+                subject=container_id,
+            )
+        channel = Channel(connection)
+        try:
+            channel.send("start")
+            channel.receive()  # None: exec closed the other end
+        except (StartError, KernelError, Errno) as error:
+            raise self._start_error(error, words.START, program) from error
+        finally:
+            channel.close()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        if record["hooks"].get("poststart"):
+            hooks.run_all(record["hooks"], "poststart", self._state(record, "running"))
+
+    # --- state -------------------------------------------------------------------------------
+
+    def state(self, container_id: str) -> dict[str, Any]:
+        """See `Runtime.state`; `paused` is a status here, as with runc."""
+        record = self._states.read(container_id)
+        return self._state(record, self._status(record))
+
+    def _state(self, record: Record, status: str) -> dict[str, Any]:
+        state: dict[str, Any] = {
+            "ociVersion": record["oci_version"],
+            "id": record["id"],
+            "status": status,
+            "bundle": record["bundle"],
+            "annotations": record["annotations"],
+            "rootfs": record["rootfs"],
+            "created": record["created"],
+        }
+        if status != "stopped":
+            state["pid"] = record["pid"]
+        return state
+
+    def _status(self, record: Record) -> str:
+        if not _alive(record):
+            return "stopped"
+        connection = _connect(self._states.of(record["id"], SOCKET))
+        if connection is not None:
+            connection.close()
+            return "created"
+        if record["cgroup"] and cgroups.Cgroup(record["cgroup"]).frozen():
+            return "paused"
+        return "running"
+
+    def list(self) -> list[dict[str, Any]]:
+        """The states of all containers; half made ones are left out."""
+        found = []
+        for container_id in self._states.ids():
+            try:
+                found.append(self.state(container_id))
+            except NotFound:
+                continue
+        return found
+
+    def pids(self, container_id: str) -> list[int]:
+        """See `Runtime.pids`."""
+        record = self._states.read(container_id)
+        if not record["cgroup"]:
+            return [record["pid"]] if _alive(record) else []
+        return cgroups.Cgroup(record["cgroup"]).pids()
+
+    def stats(self, container_id: str) -> dict[str, Any]:
+        """Counters of the container's cgroup, in the shape of `runc events --stats`."""
+        record = self._running(container_id)
+        return cgroups.Cgroup(record["cgroup"]).stats() if record["cgroup"] else {}
+
+    def record(self, container_id: str) -> Record:
+        """What is written down about the container (see `jubako.runtime.state`)."""
+        return self._states.read(container_id)
+
+    def _running(self, container_id: str) -> Record:
+        record = self._states.read(container_id)
+        if not _alive(record):
+            raise WrongState(f"container {container_id} is not running", subject=container_id)
+        return record
+
+    # --- signals -----------------------------------------------------------------------------
+
+    def kill(self, container_id: str, signal: int, *, everything: bool = False) -> None:
+        """See `Runtime.kill`."""
+        record = self._states.read(container_id)
+        cgroup = cgroups.Cgroup(record["cgroup"]) if record["cgroup"] else None
+        # Without a PID namespace of its own a container's processes outlive its init.
+        shared = record["namespaces"].get("pid") != ""
+        if cgroup is not None and (everything or (shared and signal == _SIGKILL)):
+            if not everything and not _alive(record):
+                raise _not_running(container_id)
+            cgroup.kill(signal)
+            return
+        handle = _open_init(record)
+        if handle is None:
+            raise _not_running(container_id)
+        try:
+            pidfd.send_signal(handle, signal)
+            if signal == _SIGKILL and cgroup is not None and cgroup.frozen():
+                cgroup.thaw()  # a frozen process of v1 does not even die
+        except KernelError as error:
+            if error.errno == errno.ESRCH:
+                raise _not_running(container_id) from error
+            raise
+        finally:
+            os.close(handle)
+
+    def pause(self, container_id: str) -> None:
+        """See `Runtime.pause`."""
+        record = self._running(container_id)
+        self._require(record, "running", "pause")
+        self._cgroup(record).freeze()
+
+    def resume(self, container_id: str) -> None:
+        """See `Runtime.resume`."""
+        record = self._running(container_id)
+        self._require(record, "paused", "resume")
+        self._cgroup(record).thaw()
+
+    def update(self, container_id: str, resources: dict[str, Any]) -> None:
+        """See `Runtime.update`."""
+        with self._states.lock(container_id):
+            record = self._running(container_id)
+            self._cgroup(record).apply(resources)
+            merged = dict(record["resources"])
+            for name, value in resources.items():
+                old = merged.get(name)
+                both = isinstance(old, dict) and isinstance(value, dict)
+                merged[name] = {**old, **value} if both else value  # type: ignore[dict-item]
+            record["resources"] = merged
+            self._states.write(record)
+
+    def _cgroup(self, record: Record) -> cgroups.Cgroup:
+        if not record["cgroup"]:
+            raise WrongState(f"container {record['id']} has no cgroup", subject=record["id"])
+        return cgroups.Cgroup(record["cgroup"])
+
+    def _require(self, record: Record, wanted: str, verb: str) -> None:
+        status = self._status(record)
+        if status != wanted and not (wanted == "running" and status == "created"):
+            raise WrongState(
+                f"cannot {verb} container {record['id']}: it is {status}", subject=record["id"]
+            )
+
+    # --- delete ------------------------------------------------------------------------------
+
+    def delete(self, container_id: str, *, force: bool = False) -> None:
+        """See `Runtime.delete`; with `force` also what a creator that died has left."""
+        try:
+            with self._states.lock(container_id):
+                self._delete(container_id, force)
+        except NotFound:
+            if not force:
+                raise
+
+    def _delete(self, container_id: str, force: bool) -> None:
+        try:
+            record = self._states.read(container_id)
+        except NotFound:
+            if force:
+                self._states.remove(container_id)  # died before its record was written
+            raise
+        errors: list[JubakoError] = []
+
+        def attempt(call: Callable[[], None]) -> None:
+            try:
+                call()
+            except JubakoError as error:
+                errors.append(error)
+
+        handle = _open_init(record)
+        if handle is not None:
+            try:
+                if not force and self._status(record) != "created":
+                    raise WrongState(
+                        f"cannot delete container {container_id} that is not stopped: "
+                        f"{self._status(record)}",
+                        subject=container_id,
+                    )
+                attempt(lambda: _kill_and_wait(handle, record))
+            finally:
+                os.close(handle)
+        if errors:
+            raise_all(errors)  # it still runs: its record must stay
+        if record["cgroup"]:
+            cgroup = cgroups.Cgroup(record["cgroup"])
+            attempt(cgroup.remove)
+        errors += hooks.run_all(record["hooks"], "poststop", self._state(record, "stopped"))
+        if not errors or not record["cgroup"] or not cgroup.exists():
+            attempt(lambda: self._states.remove(container_id))
+        raise_all(errors)
+
+    # --- exec --------------------------------------------------------------------------------
+
+    def exec(
+        self,
+        container_id: str,
+        process: dict[str, Any],
+        stdio: Stdio,
+        *,
+        die_with_parent: bool = False,
+        preserve_fds: int = 0,
+    ) -> Process:
+        """See `Runtime.exec`."""
+        from jubako.runtime import exec as enter
+
+        record = self._running(container_id)
+        status = self._status(record)
+        if status != "running":
+            raise WrongState(
+                f"cannot exec in a {status} container"
+                if status != "paused"
+                else f"container {container_id} is paused, unpause the container before exec",
+                subject=container_id,
+            )
+        bpf, flags = self._stored_filter(record)
+        identity = Identity(process, bpf, flags)
+        try:
+            return enter.run(
+                record, process, identity, stdio, die_with_parent, preserve_fds, alive=_alive
+            )
+        except Errno as error:
+            raise self._start_error(error, words.EXEC, identity.arguments[0]) from error
+        except (StartError, KernelError) as error:
+            raise self._start_error(error, words.EXEC) from error
+
+    def _stored_filter(self, record: Record) -> tuple[bytes | None, int]:
+        if not record["seccomp"]:
+            return None, 0
+        path = self._states.of(record["id"], FILTER)
+        try:
+            with open(path, "rb") as file:
+                data = file.read()
+        except OSError as error:
+            raise KernelError.from_oserror("read", error, path=path) from error
+        return data[8:], int.from_bytes(data[:8], "little")
+
+
+_SIGKILL = int(signal.SIGKILL)
+
+
+def _new_record(container_id: str, bundle: str, spec: Spec) -> Record:
+    spec_hooks = spec.get("hooks") or {}
+    linux = spec["linux"]
+    return {
+        "version": VERSION,
+        "oci_version": spec["ociVersion"],
+        "id": container_id,
+        "bundle": os.path.abspath(bundle),
+        "rootfs": os.path.abspath(root_path(spec, bundle)),
+        "pid": 0,
+        "start_ticks": 0,
+        "boot_id": boot_id(),
+        "created": now(),
+        "annotations": spec.get("annotations") or {},
+        "cgroup": specs.cgroup_path(spec, container_id),
+        "namespaces": {entry["type"]: entry.get("path") or "" for entry in linux["namespaces"]},
+        "process": spec["process"],
+        "hooks": {
+            name: spec_hooks[name] for name in ("poststart", "poststop") if name in spec_hooks
+        },
+        "resources": specs.resources(spec),
+        "seccomp": False,
+    }
+
+
+def _open_sources(setup: init.Setup, bundle: str) -> Sources:
+    devices: list[str] = []
+    if setup.namespaces.own("user") and setup.make_devices:
+        devices = [f"/dev/{name}" for name in DEFAULT_DEVICES]
+        listed = setup.spec["linux"].get("devices") or ()
+        devices += [device["path"] for device in listed if device["path"] not in devices]
+    return open_sources(setup.spec, bundle, setup.options, devices)
+
+
+def _listen(path: str) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+    try:
+        with _short(path) as short:
+            listener.bind(short)
+        listener.listen(16)
+    except OSError as error:
+        listener.close()
+        raise KernelError.from_oserror("bind", error, path=path) from error
+    return listener
+
+
+def _connect(path: str) -> socket.socket | None:
+    """A connection to a waiting init; None when nobody waits (any more)."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+    try:
+        with _short(path) as short:
+            connection.connect(short)
+        return connection
+    except OSError as error:
+        connection.close()
+        if error.errno in (errno.ENOENT, errno.ECONNREFUSED):
+            return None
+        raise KernelError.from_oserror("connect", error, path=path) from error
+
+
+@contextlib.contextmanager
+def _short(path: str) -> Any:
+    """The same socket under a name of less than 108 bytes, all that sockaddr_un holds."""
+    if len(os.fsencode(path)) < 108:
+        yield path
+        return
+    directory, name = os.path.split(path)
+    fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{fd}/{name}"
+    finally:
+        os.close(fd)
+
+
+def _fork(fork: Callable[[], int], child: Callable[[], Any]) -> int:
+    """Fork a process that nobody in the container may look into, from its first instruction."""
+    dumpable = prctl.prctl(prctl.PR_GET_DUMPABLE)
+    prctl.set_dumpable(False)
+    try:
+        pid = fork()
+        if pid == 0:
+            try:
+                child()
+            finally:
+                os._exit(1)
+        return pid
+    finally:
+        if dumpable == 1:
+            prctl.set_dumpable(True)
+
+
+def _alive(record: Record) -> bool:
+    if not record["pid"] or record["boot_id"] != boot_id():
+        return False
+    found = start_ticks(record["pid"])
+    return found is not None and found[0] == record["start_ticks"] and found[1] not in "ZX"
+
+
+def _open_init(record: Record) -> int | None:
+    """A pidfd of the container's init, surely of that one; None when it has ended."""
+    if not _alive(record):
+        return None
+    try:
+        handle = pidfd.open(record["pid"])
+    except KernelError as error:
+        if error.errno == errno.ESRCH:
+            return None
+        raise
+    if not _alive(record):  # between the two it may have been another's number
+        os.close(handle)
+        return None
+    return handle
+
+
+def _not_running(container_id: str) -> WrongState:
+    return WrongState(f"container {container_id} is not running", subject=container_id)
+
+
+def _kill_and_wait(handle: int, record: Record) -> None:
+    try:
+        pidfd.send_signal(handle, _SIGKILL)
+    except KernelError as error:
+        if error.errno != errno.ESRCH:
+            raise
+    if record["cgroup"]:
+        cgroups.Cgroup(record["cgroup"]).kill()  # thaws, too
+    poll = select.poll()
+    poll.register(handle, select.POLLIN)
+    deadline = time.monotonic() + KILL_TIMEOUT_S
+    while not poll.poll(max(0, deadline - time.monotonic()) * 1000):
+        if time.monotonic() >= deadline:
+            raise Unavailable(
+                f"container {record['id']}: init (pid {record['pid']}) did not end within "
+                f"{KILL_TIMEOUT_S:g} s after SIGKILL",
+                subject=record["id"],
+            )
+
+
+def _kill_and_reap(handle: int) -> None:
+    """End a half made init, which is a child of ours."""
+    try:
+        pidfd.send_signal(handle, _SIGKILL)
+        pidfd.wait(handle)
+    except KernelError as error:
+        if error.errno not in (errno.ESRCH, errno.ECHILD):
+            raise
+    finally:
+        os.close(handle)
+
+
+def _close_all(descriptors: list[int]) -> None:
+    while descriptors:
+        os.close(descriptors.pop())

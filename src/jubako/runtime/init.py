@@ -1,0 +1,356 @@
+"""What the container's init does between fork and exec, step by step.
+
+It runs in a fork of the creating process.  Everything it needs is imported, opened and computed
+before (`Setup`); after it has entered the container it imports nothing, asks no user database, and
+starts no thread.  Every path out is `os._exit` or exec.  A step that fails is reported through the
+channel with operation, path and errno, and ends the process.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import gc
+import os
+import signal
+import socket
+import stat
+
+from jubako.errors import JubakoError, KernelError, StartError
+from jubako.linux import fds, prctl, pty
+from jubako.linux.mount import MS_SLAVE
+from jubako.runtime import cgroupfs, process, words
+from jubako.runtime.channel import Channel
+from jubako.runtime.options import PROPAGATION, Options
+from jubako.runtime.rootfs import DEVPTS_SUPER_MAGIC, Root, filesystem_type
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, NoReturn
+
+    from jubako.linux.cgroups import Cgroup
+    from jubako.runtime.interface import Stdio
+    from jubako.runtime.namespaces import Namespaces
+    from jubako.runtime.process import Identity
+    from jubako.runtime.sources import Sources
+
+_EXIT_FAILED = 1
+
+# Hooks that run while the container is set up and the root is still the host's.
+HOST_HOOKS = ("prestart", "createRuntime", "createContainer")
+
+
+class Setup:
+    """Everything that init needs; made by the creator, inherited by the fork."""
+
+    __slots__ = (
+        "cgroup",
+        "channel",
+        "console_size",
+        "die_with_parent",
+        "has_hooks",
+        "identity",
+        "listener",
+        "make_devices",
+        "namespaces",
+        "no_pivot",
+        "options",
+        "parent_pid",
+        "preserve_fds",
+        "sources",
+        "spec",
+        "stdio",
+        "terminal",
+    )
+
+    spec: dict[str, Any]
+    options: list[Options]
+    sources: Sources
+    namespaces: Namespaces
+    cgroup: Cgroup | None
+    identity: Identity
+    channel: Channel
+    listener: socket.socket
+    stdio: Stdio
+    terminal: bool
+    console_size: tuple[int, int] | None  # columns, rows
+    die_with_parent: bool
+    has_hooks: bool
+    make_devices: bool
+    no_pivot: bool
+    parent_pid: int
+    preserve_fds: int
+
+
+def run(setup: Setup) -> NoReturn:
+    """The whole life of init before the program.  Does not return."""
+    channel = setup.channel
+    try:
+        gc.disable()  # a collection would copy every page that it marks
+        _prepare(setup)
+        channel = _wait_for_start(setup.listener)
+        setup.identity.execute(channel.fileno())
+    except BaseException as error:
+        report(channel, error)
+    os._exit(_EXIT_FAILED)
+
+
+def report(channel: Channel, error: BaseException) -> None:
+    """Tell the other end; there is nobody else to tell when it has gone."""
+    try:
+        channel.send_error(error if isinstance(error, Exception) else JubakoError(repr(error)))
+    except JubakoError:
+        pass
+
+
+def _prepare(setup: Setup) -> None:
+    steps: tuple[Callable[[Setup], None], ...] = (
+        _leave_caller,
+        _join_cgroup,
+        _enter_namespaces,
+        _mount,
+        _set_names,
+        _write_sysctls,
+        _hide,
+        _host_hooks,
+        _switch_root,
+        _become_user,
+        _announce,
+    )
+    for step in steps:
+        step(setup)
+
+
+def _leave_caller(setup: Setup) -> None:
+    if setup.die_with_parent:
+        prctl.set_pdeathsig(signal.SIGKILL)  # set again after setuid, which clears it
+        if os.getppid() not in (setup.parent_pid, 0):  # 0: the parent is outside our namespace
+            os._exit(_EXIT_FAILED)
+    prctl.set_dumpable(False)
+    os.setsid()
+    process.reset_signals()
+    os.umask(0)
+
+
+def _join_cgroup(setup: Setup) -> None:
+    # Before the cgroup namespace is made: its root is where the process is then.
+    if setup.cgroup is not None:
+        setup.cgroup.join_self()
+    setup.identity.set_oom_score()
+    setup.identity.set_scheduler()
+
+
+def _enter_namespaces(setup: Setup) -> None:
+    namespaces = setup.namespaces
+    namespaces.enter_user()
+    if "user" in namespaces.new:
+        _ask(setup.channel, "map")
+    namespaces.enter(setup.spec["linux"].get("timeOffsets"))
+    if namespaces.own("user"):
+        become_namespace_root()
+
+
+def become_namespace_root() -> None:
+    """UID and GID 0 of the user namespace just entered, which owns what is mounted from here."""
+    try:
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
+        os.setgroups(())
+    except PermissionError:
+        pass  # a map without 0, or setgroups denied: mounts below will say what is impossible
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise KernelError.from_oserror("become root of the namespace", error) from error
+    prctl.set_dumpable(False)
+
+
+def _mount(setup: Setup) -> None:
+    spec, sources = setup.spec, setup.sources
+    root = Root(sources.root)
+    root.attach()
+    for index, mount in enumerate(spec.get("mounts") or ()):
+        path, fstype = mount["destination"], mount.get("type") or ""
+        source = sources.mounts.get(index)
+        if source is not None:
+            root.bind(source, path)
+        elif fstype in ("cgroup", "cgroup2"):
+            cgroupfs.mount(root, path, setup.options[index], setup.cgroup, setup.namespaces)
+        else:
+            root.mount(fstype, mount.get("source") or fstype, path, setup.options[index])
+    if setup.make_devices:
+        devices = spec["linux"].get("devices") or []
+        root.make_devices(devices, sources.devices, console=setup.terminal)
+    if setup.terminal:
+        _open_console(setup, root)
+    cwd = setup.identity.cwd.strip("/")
+    if cwd:
+        try:
+            os.close(root.target(cwd, directory=True))
+        except KernelError as error:
+            raise words.working_directory_error(setup.identity.cwd, error.errno) from error
+    if not any(item.startswith("HOME=") for item in setup.identity.environment):
+        home = process.home_of(root.fd, setup.identity.uid)
+        setup.identity.environment.append(f"HOME={home}")
+
+
+def _open_console(setup: Setup, root: Root) -> None:
+    # In the container's own devpts, so that ttyname(3) works inside.
+    master, slave = open_terminal(root.top("/dev/pts"), setup.console_size, setup.identity)
+    if setup.make_devices:
+        root.bind_console(slave)
+    setup.channel.send("console", descriptors=[master])
+    os.close(master)
+    connect_terminal(slave)
+
+
+def open_terminal(devpts: int, size: tuple[int, int] | None, identity: Identity) -> tuple[int, int]:
+    """A pty of the devpts instance open as `devpts`: master and slave."""
+    if filesystem_type(devpts) != DEVPTS_SUPER_MAGIC:
+        raise KernelError("open terminal", errno.ENODEV, path="/dev/pts", detail="not devpts")
+    master, slave, _number = pty.open_pty(devpts)
+    if size is not None:
+        pty.set_size(master, *size)
+    try:
+        os.fchown(slave, identity.uid, -1)
+    except OSError:
+        pass  # a user that is not mapped; the terminal then stays root's
+    return master, slave
+
+
+def connect_terminal(slave: int) -> None:
+    """The terminal becomes 0 to 2 and controls the session."""
+    pty.set_controlling(slave)
+    for number in (0, 1, 2):
+        os.dup2(slave, number)
+    if slave > 2:
+        os.close(slave)
+
+
+def _set_names(setup: Setup) -> None:
+    hostname, domain = setup.spec.get("hostname"), setup.spec.get("domainname")
+    if hostname:
+        try:
+            _sethostname(hostname)
+        except OSError as error:
+            raise KernelError("sethostname", error.errno or 0, path=hostname) from error
+    if domain:
+        _write_sysctl("kernel.domainname", domain)
+
+
+def _sethostname(name: str) -> None:
+    socket.sethostname(name)
+
+
+def _write_sysctls(setup: Setup) -> None:
+    # Through the host's /proc: these files show the namespaces of whoever opens them, and no
+    # mount of the container can stand in their place (CVE-2025-52881).
+    for key, value in (setup.spec["linux"].get("sysctl") or {}).items():
+        _write_sysctl(key, value)
+
+
+def _write_sysctl(key: str, value: str) -> None:
+    path = f"/proc/sys/{key.replace('.', '/') if '/' not in key else key}"
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, value.encode())
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise KernelError("write sysctl", error.errno or 0, path=key, detail=value) from error
+
+
+def _hide(setup: Setup) -> None:
+    root = Root(setup.sources.root)
+    linux = setup.spec["linux"]
+    for path in linux.get("readonlyPaths") or ():
+        root.make_readonly(path)
+    root.mask(linux.get("maskedPaths") or [])
+    if setup.spec["root"].get("readonly"):
+        root.make_root_readonly()
+
+
+def _host_hooks(setup: Setup) -> None:
+    if setup.has_hooks:
+        _ask(setup.channel, "hooks")
+
+
+def _ask(channel: Channel, kind: str) -> None:
+    channel.send(kind)
+    if channel.receive() is None:
+        os._exit(_EXIT_FAILED)  # the creator has died
+
+
+def _switch_root(setup: Setup) -> None:
+    name = setup.spec["linux"].get("rootfsPropagation") or ""
+    propagation = PROPAGATION.get(name, MS_SLAVE)
+    root = Root(setup.sources.root)
+    if setup.no_pivot:
+        root.switch_without_pivot(propagation)
+    else:
+        root.pivot(propagation)
+
+
+def _become_user(setup: Setup) -> None:
+    identity = setup.identity
+    if not setup.terminal:
+        connect_stdio(setup.stdio, identity)
+    identity.raise_limits()
+    late = False
+    try:
+        identity.enter_directory(setup.sources.root)
+    except StartError as error:
+        if error.exit_code != 126 or identity.uid == 0:
+            raise
+        late = True  # root may not, as on NFS with root_squash; the user may
+    identity.assume()
+    if late:
+        identity.enter_directory(setup.sources.root)
+    if setup.die_with_parent:
+        prctl.set_pdeathsig(signal.SIGKILL)
+    identity.find_program()
+
+
+def connect_stdio(stdio: Stdio, identity: Identity) -> None:
+    """The caller's descriptors become 0 to 2; the user of the container owns pipes among them."""
+    given = (stdio.stdin, stdio.stdout, stdio.stderr)
+    if given != (0, 1, 2):
+        # Above 2 first: one of them may be another's target.
+        high = [_dup_high(fd) for fd in given]
+        for number, fd in enumerate(high):
+            os.dup2(fd, number)
+            os.close(fd)
+    for number in (0, 1, 2):
+        os.set_inheritable(number, True)
+        info = os.fstat(number)
+        if info.st_uid == identity.uid or stat.S_ISCHR(info.st_mode) and not os.isatty(number):
+            continue  # /dev/null stays the host's
+        try:
+            os.fchown(number, identity.uid, -1)
+        except OSError:
+            pass  # not mapped, or a read-only file system: /dev/stdout cannot be reopened then
+
+
+def _dup_high(fd: int) -> int:
+    if fd < 0:
+        fd = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        return fds.move(fd, 10)
+    return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10)
+
+
+def _announce(setup: Setup) -> None:
+    setup.channel.send("ready")
+    setup.channel.close()
+    process.close_descriptors(setup.listener.fileno(), setup.preserve_fds)
+
+
+def _wait_for_start(listener: socket.socket) -> Channel:
+    while True:
+        connection, _address = listener.accept()
+        channel = Channel(connection)
+        # Whoever only looks whether somebody listens (`state`) says nothing and hangs up.
+        if channel.receive() is not None:
+            listener.close()
+            return channel
+        channel.close()

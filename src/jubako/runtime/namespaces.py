@@ -1,0 +1,229 @@
+"""Namespaces of a container: what is new, what is joined, and the fork into them.
+
+The creating process has one thread and must stay where it is, so it changes only what its next
+child gets: it unshares (or joins) the PID namespace, forks, and takes its own back.  Everything
+else is done by the child.
+
+A new user namespace has to own the new PID namespace, or the child could not mount /proc: both
+come from one clone(2).  To join a user namespace and then make a PID namespace takes a process in
+between, whose clone(CLONE_PARENT) makes init a child of the creator all the same.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import struct
+
+from jubako.errors import InvalidArgument, KernelError, Unsupported
+from jubako.linux import ns
+from jubako.linux._libc import MACHINE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+CLONE_PARENT = 0x00008000
+_SYS_CLONE = 220 if MACHINE == "aarch64" else 56
+
+# setns and unshare by the child, in this order: the user namespace gives the rights for the rest,
+# the mount namespace takes away the host's paths.
+_ORDER = ("user", "cgroup", "ipc", "uts", "network", "time", "mount")
+
+
+class Namespaces:
+    """The namespaces of one container.
+
+    new: the OCI kinds to make.  joined: OCI kind -> open descriptor, which this object owns.
+    """
+
+    __slots__ = ("_own_pid", "joined", "new")
+
+    def __init__(self, new: set[str], joined: dict[str, int]):
+        self.new = new
+        self.joined = joined
+        self._own_pid = -1
+
+    @classmethod
+    def of_spec(cls, entries: list[dict[str, Any]]) -> Namespaces:
+        """Open what linux.namespaces names.  Raises InvalidArgument, KernelError."""
+        self = cls(set(), {})
+        try:
+            for entry in entries:
+                kind, path = entry["type"], entry.get("path") or ""
+                if kind not in ns.KINDS:
+                    raise InvalidArgument(f"unknown namespace {kind!r}")
+                if kind in self.new or kind in self.joined:
+                    raise InvalidArgument(f"namespace {kind} is given twice")
+                if not path:
+                    self.new.add(kind)
+                    continue
+                try:
+                    self.joined[kind] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                except OSError as error:
+                    raise KernelError.from_oserror(f"open {kind} namespace", error) from error
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def close(self) -> None:
+        for fd in self.joined.values():
+            os.close(fd)
+        self.joined.clear()
+
+    def own(self, kind: str) -> bool:
+        """Whether the container has this namespace apart from the caller's."""
+        return kind in self.new or kind in self.joined
+
+    # --- the creator's side ------------------------------------------------------------------
+
+    def fork(self) -> int:
+        """Fork into the PID namespace; 0 in the child, which then calls `enter`."""
+        if "user" in self.new and "pid" in self.new:
+            return _clone(ns.CLONE_NEWUSER | ns.CLONE_NEWPID)
+        if "user" in self.joined and "pid" in self.new:
+            return self._fork_through_user()
+        if "pid" not in self.new and "pid" not in self.joined:
+            return _fork()
+        own = ns.open_ns("self", "pid")
+        try:
+            if "pid" in self.new:
+                ns.unshare(ns.CLONE_NEWPID, why="the next child is PID 1 of the container")
+            else:
+                ns.setns(self.joined["pid"], ns.CLONE_NEWPID, why="the next child joins")
+            pid = -1
+            try:
+                pid = _fork()
+            finally:
+                if pid != 0:
+                    ns.setns(own, ns.CLONE_NEWPID, why="later children stay outside")
+            return pid
+        finally:
+            os.close(own)
+
+    def _fork_through_user(self) -> int:
+        read, write = os.pipe2(os.O_CLOEXEC)
+        between = _fork()
+        if between == 0:
+            try:
+                os.close(read)
+                ns.setns(self.joined["user"], ns.CLONE_NEWUSER, why="it owns the PID namespace")
+                pid = _clone(ns.CLONE_NEWPID | CLONE_PARENT)
+                if pid == 0:
+                    os.close(write)
+                    return 0
+                os.write(write, struct.pack("=ii", pid, 0))
+            except KernelError as error:
+                os.write(write, struct.pack("=ii", 0, error.errno))
+            finally:
+                if os.getpid() != 1:
+                    os._exit(0)
+        os.close(write)
+        try:
+            data = os.read(read, 8)
+        finally:
+            os.close(read)
+            os.waitpid(between, 0)
+        pid, number = struct.unpack("=ii", data) if len(data) == 8 else (0, 0)
+        if pid == 0:
+            raise KernelError("join user namespace", number)
+        return int(pid)
+
+    # --- the child's side --------------------------------------------------------------------
+
+    def enter_user(self) -> None:
+        """The user namespace; a new one has no maps when this returns."""
+        if "user" in self.joined and "pid" not in self.new:
+            ns.setns(self.joined["user"], ns.CLONE_NEWUSER, why="share the user namespace")
+        elif "user" in self.new and "pid" not in self.new:
+            ns.unshare(ns.CLONE_NEWUSER, why="IDs of the container are others on the host")
+
+    def enter(self, time_offsets: Mapping[str, Any] | None = None) -> None:
+        """Join and make everything but user and PID namespaces; needs the rights to do so."""
+        for kind in _ORDER[1:]:
+            fd = self.joined.get(kind)
+            if fd is not None:
+                ns.setns(fd, ns.KINDS[kind][0], why=f"share the {kind} namespace")
+        flags = 0
+        for kind in _ORDER[1:]:
+            if kind in self.new:
+                flags |= ns.KINDS[kind][0]
+        if flags:
+            ns.unshare(flags, why="a view of the container's own")
+        if "time" in self.new:
+            _enter_time(time_offsets or {})
+        if "network" in self.new:
+            loopback_up()
+
+
+def _fork() -> int:
+    try:
+        return os.fork()
+    except OSError as error:
+        raise KernelError.from_oserror("fork", error) from error
+
+
+def _clone(flags: int) -> int:
+    """fork(2) with namespaces of CLONE_NEW* `flags`, or as a sibling with CLONE_PARENT.
+
+    PyDLL keeps the interpreter's lock, and its hooks do what os.fork does around the call.  The C
+    library's hooks do not run, which only matters with threads.
+    """
+    python = ctypes.PyDLL(None, use_errno=True)
+    call = python["syscall"]
+    call.argtypes = [ctypes.c_long] + [ctypes.c_ulong] * 5
+    call.restype = ctypes.c_long
+    python.PyOS_BeforeFork()
+    pid = int(call(_SYS_CLONE, flags | signal.SIGCHLD, 0, 0, 0, 0))
+    number = ctypes.get_errno()
+    if pid == 0:
+        python.PyOS_AfterFork_Child()
+        return 0
+    python.PyOS_AfterFork_Parent()
+    if pid < 0:
+        raise KernelError("clone", number, detail=hex(flags))
+    return pid
+
+
+def _enter_time(offsets: Mapping[str, Any]) -> None:
+    # A process enters a new time namespace only at exec (since 6.1) or by setns; the offsets must
+    # be written before anybody is inside (time_namespaces(7)).
+    lines = "".join(
+        f"{clock} {offset.get('secs', 0)} {offset.get('nanosecs', 0)}\n"
+        for clock, offset in offsets.items()
+    )
+    path = "/proc/self/timens_offsets"
+    try:
+        if lines:
+            with open(path, "wb", buffering=0) as file:
+                file.write(lines.encode())
+        fd = os.open("/proc/self/ns/time_for_children", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise KernelError.from_oserror("write", error, path=path) from error
+    try:
+        ns.setns(fd, ns.CLONE_NEWTIME, why="a clock of its own")
+    finally:
+        os.close(fd)
+
+
+def loopback_up() -> None:
+    """Set `lo` up in the network namespace of this process."""
+    import fcntl
+    import socket
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as handle:
+        request = struct.pack("16sH22x", b"lo", 1)  # struct ifreq: name, IFF_UP
+        try:
+            fcntl.ioctl(handle, 0x8914, request)  # SIOCSIFFLAGS
+        except OSError as error:
+            raise KernelError.from_oserror("set link up", error, path="lo") from error
+
+
+def check_supported(kinds: set[str]) -> None:
+    """Raise Unsupported for a namespace that this kernel does not have."""
+    for kind in kinds:
+        if not os.path.exists(f"/proc/self/ns/{ns.KINDS[kind][1]}"):
+            raise Unsupported(f"this kernel has no {kind} namespaces")

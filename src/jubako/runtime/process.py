@@ -1,0 +1,317 @@
+"""What a process of the container may do: user, capabilities, limits, filter; and its program.
+
+`Identity` is prepared by the caller before the fork: everything that reads files of the host, looks
+up names or computes happens there.  In the container nothing is imported and no user database is
+asked (CVE-2019-14271): the numbers are in the spec.
+
+The order of `assume` and `execute` is forced:
+
+    bounding set      needs CAP_SETPCAP
+    groups, gid, uid  need CAP_SETGID, CAP_SETUID; keepcaps saves the permitted set
+    capabilities      effective as the program will have it, so that the lookup of the program is
+                      decided with the rights of its user; CAP_SYS_ADMIN stays if the filter needs it
+    ── waits for start ──
+    limits            late: a low RLIMIT_AS leaves no room for Python
+    seccomp           before CAP_SYS_ADMIN goes; with no_new_privs it needs none and comes last
+    capabilities      the final sets, ambient last: setuid would have cleared it
+    exec              through the trampoline
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import stat
+
+from jubako.errors import InvalidArgument, KernelError, StartError, Unsupported
+from jubako.linux import caps, fds, prctl, rlimit, seccomp, trampoline
+from jubako.linux.openat2 import open_in_root
+from jubako.runtime import words
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    ProcessSpec = dict[str, Any]
+
+_SYS_ADMIN = 1 << caps.NUMBERS["CAP_SYS_ADMIN"]
+_PASSWD_LIMIT_BYTES = 1 << 20  # CVE-2026-47262: a file of the image must not be read without end
+_SETS = ("bounding", "effective", "permitted", "inheritable", "ambient")
+
+
+class Identity:
+    """A process object of the spec, ready to be assumed."""
+
+    __slots__ = (
+        "ambient",
+        "arguments",
+        "bounding",
+        "cwd",
+        "effective",
+        "environment",
+        "filter",
+        "filter_flags",
+        "gid",
+        "groups",
+        "has_capabilities",
+        "inheritable",
+        "limits",
+        "no_new_privs",
+        "oom_score_adj",
+        "path",
+        "permitted",
+        "program_search",
+        "scheduler",
+        "uid",
+        "umask",
+    )
+
+    def __init__(self, process: ProcessSpec, bpf: bytes | None, filter_flags: int = 0):
+        user = process.get("user") or {}
+        self.uid: int = user.get("uid") or 0
+        self.gid: int = user.get("gid") or 0
+        self.groups: list[int] = list(user.get("additionalGids") or ())
+        umask = user.get("umask")
+        self.umask = 0o022 if umask is None else umask & 0o777
+        self.arguments: list[str] = list(process.get("args") or ())
+        if not self.arguments:
+            raise InvalidArgument("the process has no arguments")
+        self.environment: list[str] = list(process.get("env") or ())
+        self.cwd: str = process["cwd"]
+        for text in (*self.arguments, *self.environment, self.cwd):
+            if "\0" in text:
+                raise InvalidArgument(f"null byte in {text!r}")
+        sets = process.get("capabilities")
+        self.has_capabilities = sets is not None
+        masks = {name: caps.mask((sets or {}).get(name) or ()) for name in _SETS}
+        self.bounding = masks["bounding"]
+        self.permitted = masks["permitted"]
+        self.effective = masks["effective"]
+        self.inheritable = masks["inheritable"]
+        self.ambient = masks["ambient"]
+        self.no_new_privs = bool(process.get("noNewPrivileges"))
+        self.oom_score_adj: int | None = process.get("oomScoreAdj")
+        self.limits: list[tuple[str, int, int]] = []
+        for limit in process.get("rlimits") or ():
+            rlimit.number(limit["type"])
+            self.limits.append((limit["type"], limit["soft"], limit["hard"]))
+        self.scheduler: dict[str, Any] | None = process.get("scheduler")
+        self.filter = bpf
+        self.filter_flags = filter_flags
+        self.program_search = _search_path(self.environment)
+        self.path = ""
+
+    # --- steps -------------------------------------------------------------------------------
+
+    def set_oom_score(self) -> None:
+        """Before the user changes: afterwards /proc/self/oom_score_adj is root's."""
+        if self.oom_score_adj is not None:
+            _write_proc("/proc/self/oom_score_adj", str(self.oom_score_adj))
+
+    def raise_limits(self) -> None:
+        """Raise hard limits while that is allowed; the rest follows just before exec."""
+        for name, _soft, hard in self.limits:
+            soft_now, hard_now = rlimit.get(name)
+            if hard & rlimit.INFINITY > hard_now:
+                rlimit.set(name, soft_now, hard)
+
+    def enter_directory(self, root: int = -100) -> None:
+        """Change to the working directory, once as root and, where that is not allowed, later.
+
+        Magic links are refused on the way, and a directory outside the root afterwards: both are
+        how a leaked descriptor becomes the host's file system (CVE-2024-21626).
+        """
+        try:
+            fd = open_in_root(root, self.cwd, os.O_PATH | os.O_DIRECTORY)
+        except KernelError as error:
+            raise words.working_directory_error(self.cwd, error.errno) from error
+        try:
+            os.fchdir(fd)
+        except OSError as error:
+            raise words.working_directory_error(self.cwd, error.errno or 0) from error
+        finally:
+            os.close(fd)
+        check_directory(self.cwd)
+
+    def assume(self) -> None:
+        """Become the user, with the capabilities that the lookup of the program is decided by."""
+        if self.has_capabilities:
+            caps.drop_bounding(self.bounding)
+        prctl.set_keepcaps(True)
+        try:
+            _set_groups(self.groups)
+            os.setresgid(self.gid, self.gid, self.gid)
+            os.setresuid(self.uid, self.uid, self.uid)
+        except OSError as error:
+            detail = f"{self.uid}:{self.gid}"
+            raise KernelError("set user", error.errno or 0, path=detail) from error
+        prctl.set_keepcaps(False)
+        # A change of IDs makes a process dumpable again where /proc/sys/fs/suid_dumpable says so.
+        prctl.set_dumpable(False)
+        if self.has_capabilities:
+            extra = 0 if self.no_new_privs or self.filter is None else _SYS_ADMIN
+            _effective, permitted, _inheritable = caps.get()
+            extra &= permitted
+            caps.set(self.effective | extra, self.permitted | extra, self.inheritable)
+        os.umask(self.umask)
+
+    def find_program(self) -> None:
+        """Look the program up as its user will see it.  Raises StartError in Docker's words."""
+        self.path = look_path(self.arguments[0], self.program_search)
+
+    def execute(self, error_fd: int) -> None:
+        """Become the program.  Returns only by an error."""
+        memfd = trampoline.prepare(error_fd)
+        os.set_inheritable(error_fd, True)
+        for name, soft, hard in self.limits:
+            rlimit.set(name, soft, hard)
+        if self.no_new_privs:
+            prctl.set_no_new_privs()
+        elif self.filter is not None:
+            seccomp.load(self.filter, self.filter_flags)
+        if self.has_capabilities:
+            caps.set(self.effective, self.permitted, self.inheritable)
+            if self.ambient:
+                caps.set_ambient(self.ambient)
+        if self.no_new_privs and self.filter is not None:
+            seccomp.load(self.filter, self.filter_flags)  # nothing of ours but exec comes after it
+        trampoline.execute(memfd, self.path, self.arguments, self.environment)
+
+    def set_scheduler(self) -> None:
+        """process.scheduler; SCHED_DEADLINE needs a system call that Python does not wrap."""
+        if not self.scheduler:
+            return
+        policy = self.scheduler.get("policy", "SCHED_OTHER")
+        number = getattr(os, policy, None)
+        if number is None:
+            raise Unsupported(f"scheduler policy {policy}")
+        try:
+            os.sched_setscheduler(0, number, os.sched_param(self.scheduler.get("priority") or 0))
+            if "nice" in self.scheduler:
+                os.setpriority(os.PRIO_PROCESS, 0, self.scheduler["nice"])
+        except OSError as error:
+            raise KernelError.from_oserror(f"set scheduler {policy}", error) from error
+
+
+def check_directory(wanted: str) -> None:
+    """The working directory must be below the root of this process."""
+    try:
+        inside = os.getcwd().startswith("/")
+    except OSError:
+        inside = False
+    if not inside:
+        raise StartError(
+            f"current working directory is outside of container mount namespace root ({wanted})"
+        )
+
+
+def _set_groups(groups: list[int]) -> None:
+    try:
+        os.setgroups(groups)
+    except PermissionError:
+        # A user namespace whose maps an unprivileged user wrote denies setgroups(2) for good.
+        with open("/proc/self/setgroups", "rb") as file:
+            denied = file.read().startswith(b"deny")
+        if groups or not denied:
+            raise
+
+
+def _write_proc(path: str, text: str) -> None:
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, text.encode())
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise KernelError("write", error.errno or 0, path=path, detail=text) from error
+
+
+def _search_path(environment: list[str]) -> str:
+    found = ""
+    for item in environment:
+        if item.startswith("PATH="):
+            found = item[5:]  # the last one wins, as it does for the program
+    return found
+
+
+def look_path(program: str, search: str) -> str:
+    """The file that `program` means, found as Go's exec.LookPath finds it, which runc uses.
+
+    search: PATH of the process.  Asks with the effective user and capabilities.
+    Raises StartError: 127 when there is nothing, 126 when it is not executable or a directory.
+    """
+    if "/" in program:
+        number, in_stat = _executable(program)
+        if number:
+            raise words.program_error(program, number, stat=in_stat)
+        return program
+    for directory in search.split(":") if search else ():
+        path = f"{directory or '.'}/{program}"
+        if program and not _executable(path)[0]:
+            if not path.startswith("/"):
+                raise StartError(
+                    f'exec: "{program}": cannot run executable found relative to current directory',
+                    exit_code=words.NOT_EXECUTABLE,
+                    subject=program,
+                )
+            return path
+    raise words.program_not_in_path(program)
+
+
+def _executable(path: str) -> tuple[int, bool]:
+    """0 or the errno that says why `path` cannot be executed, and whether stat(2) said it."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        return error.errno or errno.EIO, True
+    if stat.S_ISDIR(mode):
+        return errno.EISDIR, False
+    if not os.access(path, os.X_OK, effective_ids=True):
+        return errno.EACCES, False
+    return 0, False
+
+
+def home_of(root: int, uid: int) -> str:
+    """The home directory of `uid` in the image's /etc/passwd, "/" if it has none.
+
+    root: descriptor of the container's root.  At most the first mebibyte is looked at.
+    """
+    try:
+        handle = open_in_root(root, "etc/passwd", os.O_PATH)
+        try:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                return "/"
+            fd = os.open(f"/proc/self/fd/{handle}", os.O_RDONLY | os.O_CLOEXEC)
+        finally:
+            os.close(handle)
+        try:
+            data = os.read(fd, _PASSWD_LIMIT_BYTES)
+        finally:
+            os.close(fd)
+    except OSError:  # KernelError too
+        return "/"
+    for line in data.split(b"\n"):
+        fields = line.split(b":")
+        if len(fields) >= 6 and fields[2] == b"%d" % uid:
+            return os.fsdecode(fields[5]) or "/"
+    return "/"
+
+
+def reset_signals() -> None:
+    """What Python and the caller ignore or block must not reach the program through exec."""
+    for number in range(1, signal.NSIG):
+        if number in (signal.SIGKILL, signal.SIGSTOP) or 32 <= number < signal.SIGRTMIN:
+            continue
+        if signal.getsignal(number) is not signal.SIG_DFL:
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def close_descriptors(keep: int, preserve: int) -> None:
+    """Leave 0 to 2, `preserve` more for the program, and `keep` for us; close all others."""
+    first = 3 + preserve
+    if keep > first:
+        fds.close_range(first, keep - 1)
+    fds.close_range(max(first, keep + 1))

@@ -1,0 +1,443 @@
+"""The container's root file system, built while the host's is still visible.
+
+Nothing here follows a path of the container's with the host's eyes.  A target is opened below the
+root's descriptor with openat2(RESOLVE_IN_ROOT), so that links of the image lead to places in the
+image, and the mount is put on that descriptor: whatever is renamed meanwhile, it lands in the
+directory that was looked at.  /proc, /sys and /dev must be real directories: what the kernel says
+there about masks and devices is only true at their own paths.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import stat
+
+from jubako.errors import InvalidArgument, KernelError
+from jubako.linux import mountapi
+from jubako.linux._libc import function
+from jubako.linux.mount import (
+    MNT_DETACH,
+    MS_BIND,
+    MS_PRIVATE,
+    MS_RDONLY,
+    MS_REC,
+    MS_SHARED,
+    mount,
+    pivot_root,
+    set_propagation,
+    umount2,
+)
+from jubako.linux.mountapi import AT_EMPTY_PATH, AT_RECURSIVE, MOUNT_ATTR_RDONLY, attach
+from jubako.linux.openat2 import (
+    RESOLVE_IN_ROOT,
+    RESOLVE_NO_MAGICLINKS,
+    RESOLVE_NO_SYMLINKS,
+    mkdir_in_root,
+    open_in_root,
+    openat2,
+)
+from jubako.linux.trace import traced
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from jubako.runtime.options import Options
+    from jubako.runtime.sources import Source
+
+_DIRECTORY = os.O_PATH | os.O_DIRECTORY
+_REAL = RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS
+
+PROC_SUPER_MAGIC = 0x9FA0
+SYSFS_MAGIC = 0x62656572
+DEVPTS_SUPER_MAGIC = 0x1CD1
+TMPFS_MAGIC = 0x01021994
+
+# Always there (runtime-spec config-linux.md, Default Devices): name -> major, minor
+DEFAULT_DEVICES = {
+    "null": (1, 3),
+    "zero": (1, 5),
+    "full": (1, 7),
+    "random": (1, 8),
+    "urandom": (1, 9),
+    "tty": (5, 0),
+}
+_LINKS = {
+    "fd": "/proc/self/fd",
+    "stdin": "/proc/self/fd/0",
+    "stdout": "/proc/self/fd/1",
+    "stderr": "/proc/self/fd/2",
+}
+_TYPES = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
+
+_fstatfs = function("fstatfs", ctypes.c_int, ctypes.c_char_p)
+
+
+def filesystem_type(fd: int) -> int:
+    """The magic number of the file system that a descriptor is on (statfs(2))."""
+    buffer = ctypes.create_string_buffer(256)
+    if _fstatfs(fd, buffer) < 0:
+        raise KernelError("fstatfs", ctypes.get_errno())
+    return int.from_bytes(buffer.raw[:8], "little")
+
+
+class Root:
+    """A root in the making.  fd: its top directory, the root of its mount."""
+
+    __slots__ = ("fd",)
+
+    def __init__(self, fd: int):
+        self.fd = fd
+
+    def attach(self) -> None:
+        """Put the root over this mount namespace's own `/`, where nobody can reach it by name.
+
+        pivot_root(2) wants a mount point; this one needs no directory of the host.
+        """
+        set_propagation("/", MS_PRIVATE | MS_REC, why="nothing that happens here reaches the host")
+        attach(self.fd, "/", why="the container's root becomes a mount point")
+
+    # --- targets -----------------------------------------------------------------------------
+
+    def target(self, path: str, *, directory: bool) -> int:
+        """An O_PATH descriptor of a mount's target, which is made if it is missing."""
+        inside = path.lstrip("/") or "."
+        if directory:
+            return mkdir_in_root(self.fd, inside)
+        try:
+            return open_in_root(self.fd, inside, os.O_PATH)
+        except KernelError as error:
+            if error.errno != errno.ENOENT:
+                raise
+        return self._make_file(inside, links=0)
+
+    def _make_file(self, path: str, *, links: int) -> int:
+        parent, _, name = path.rstrip("/").rpartition("/")
+        directory = mkdir_in_root(self.fd, parent or ".")
+        try:
+            flags = os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            try:
+                os.close(os.open(name, flags, 0o755, dir_fd=directory))
+            except OSError as error:
+                if error.errno != errno.ELOOP or links > 40:
+                    raise KernelError.from_oserror("create", error, path="/" + path) from error
+                # A link to nothing yet, as /etc/resolv.conf in many images: make what it names.
+                link = os.readlink(name, dir_fd=directory)
+                further = link if link.startswith("/") else f"{parent}/{link}"
+                return self._make_file(further.lstrip("/"), links=links + 1)
+            return openat2(directory, name, os.O_PATH | os.O_NOFOLLOW)
+        finally:
+            os.close(directory)
+
+    def real_directory(self, path: str) -> int:
+        """Open a directory on whose path nothing is a link; it is made if it is missing.
+
+        Raises InvalidArgument when there is a link (CVE-2019-19921, CVE-2023-27561): a mount of
+        /proc at another place would leave what is masked by path unmasked.
+        """
+        inside = path.strip("/")
+        try:
+            try:
+                return openat2(self.fd, inside, _DIRECTORY, 0, _REAL)
+            except KernelError as error:
+                if error.errno != errno.ENOENT:
+                    raise
+            os.close(mkdir_in_root(self.fd, inside))
+            return openat2(self.fd, inside, _DIRECTORY, 0, _REAL)
+        except KernelError as error:
+            if error.errno not in (errno.ELOOP, errno.ENOTDIR):
+                raise
+            raise InvalidArgument(
+                f"{path} in the container's root must be a directory, not a link or a file",
+                subject=path,
+            ) from error
+
+    # --- mounts ------------------------------------------------------------------------------
+
+    def bind(self, source: Source, path: str) -> None:
+        """Put a detached mount at `path`."""
+        target = self.target(path, directory=source.directory)
+        try:
+            attach(source.fd, target, why=f"bind at {path}")
+        except KernelError as error:
+            raise KernelError("mount", error.errno, path=path, detail="bind") from error
+        finally:
+            os.close(target)
+
+    def mount(self, fstype: str, source: str, path: str, options: Options) -> None:
+        """Mount a new file system at `path`."""
+        if fstype in ("proc", "sysfs") or path.rstrip("/") == "/dev":
+            target = self.real_directory(path)
+        else:
+            target = self.target(path, directory=True)
+        try:
+            if options.copy_up:
+                self._copy_up(target, source, path, options)
+            else:
+                _mount_on(target, source, fstype, options.flags, options.data, path)
+        finally:
+            os.close(target)
+        for flags in options.propagation:
+            self.propagate(path, flags)
+        if options.set_all or options.clear_all:
+            top = self.top(path)
+            try:
+                mountapi.mount_setattr(
+                    top,
+                    "",
+                    set=options.set_all,
+                    clear=options.clear_all,
+                    flags=AT_EMPTY_PATH | AT_RECURSIVE,
+                    why=path,
+                )
+            finally:
+                os.close(top)
+
+    def _copy_up(self, target: int, source: str, path: str, options: Options) -> None:
+        from jubako.runtime import copyup
+
+        # The copy is made before the flags: `ro` would forbid it.
+        writable = options.flags & ~MS_RDONLY
+        before = open_in_root(target, ".", os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            _mount_on(target, source, "tmpfs", writable, options.data, path)
+            top = self.top(path)
+            try:
+                copyup.copy_tree(before, top)
+            finally:
+                os.close(top)
+        finally:
+            os.close(before)
+        if options.flags & MS_RDONLY:
+            self.make_readonly(path)
+
+    def top(self, path: str) -> int:
+        """Open what is visible at `path` now, the topmost mount included."""
+        return open_in_root(self.fd, path.lstrip("/") or ".", os.O_PATH)
+
+    def propagate(self, path: str, flags: int) -> None:
+        """Set the propagation of the mount at `path`."""
+        top = self.top(path)
+        try:
+            depth = AT_RECURSIVE if flags & MS_REC else 0
+            mountapi.mount_setattr(
+                top, "", propagation=flags & ~MS_REC, flags=AT_EMPTY_PATH | depth, why=path
+            )
+        finally:
+            os.close(top)
+
+    # --- /dev --------------------------------------------------------------------------------
+
+    def make_devices(
+        self, devices: list[dict[str, Any]], sources: dict[str, Source], *, console: bool
+    ) -> None:
+        """The default devices, those of the spec, and the links that belong to /dev.
+
+        sources: host devices to bind instead of mknod, in a user namespace.
+        """
+        dev = self.real_directory("/dev")
+        try:
+            wanted = {device["path"]: device for device in devices}
+            for name, (major, minor) in DEFAULT_DEVICES.items():
+                path = f"/dev/{name}"
+                if path in wanted:
+                    continue
+                if path in sources:
+                    self.bind(sources[path], path)
+                else:
+                    _make_device(dev, name, stat.S_IFCHR | 0o666, os.makedev(major, minor))
+            for path, device in wanted.items():
+                if path in sources:
+                    self.bind(sources[path], path)
+                else:
+                    self._make_spec_device(device)
+            for name, target in _LINKS.items():
+                _make_link(dev, name, target)
+            if os.path.exists("/proc/kcore"):
+                _make_link(dev, "core", "/proc/kcore")
+            _make_link(dev, "ptmx", "pts/ptmx", replace=True)
+            if console:
+                fd = os.open(
+                    "console", os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o620, dir_fd=dev
+                )
+                os.close(fd)
+        except OSError as error:
+            if isinstance(error, KernelError):
+                raise
+            raise KernelError.from_oserror("set up /dev", error) from error
+        finally:
+            os.close(dev)
+
+    def _make_spec_device(self, device: dict[str, Any]) -> None:
+        path = device["path"]
+        parent, _, name = path.strip("/").rpartition("/")
+        if not name or name in (".", ".."):
+            raise InvalidArgument(f"invalid device path {path!r}")
+        kind = _TYPES.get(device["type"])
+        if kind is None:
+            raise InvalidArgument(f"unknown device type {device['type']!r} of {path}")
+        mode = device.get("fileMode")
+        number = 0
+        if device["type"] != "p":
+            number = os.makedev(device.get("major", 0), device.get("minor", 0))
+        directory = mkdir_in_root(self.fd, parent or ".")
+        try:
+            _make_device(
+                directory,
+                name,
+                kind | (0o666 if mode is None else mode & 0o7777),
+                number,
+                device.get("uid") or 0,
+                device.get("gid") or 0,
+            )
+        finally:
+            os.close(directory)
+
+    def bind_console(self, slave: int) -> None:
+        """Show the terminal as /dev/console.
+
+        The slave came out of the master (TIOCGPTPEER), and both ends are checked through their
+        descriptors: a name in /dev/pts proves nothing (CVE-2025-52565).
+        """
+        if filesystem_type(slave) != DEVPTS_SUPER_MAGIC:
+            raise KernelError("bind /dev/console", errno.ENODEV, detail="not on devpts")
+        target = openat2(self.fd, "dev/console", os.O_PATH | os.O_NOFOLLOW, 0, _REAL)
+        try:
+            _mount_on(target, f"/proc/self/fd/{slave}", "", MS_BIND, "", "/dev/console")
+        finally:
+            os.close(target)
+
+    # --- what is taken away ------------------------------------------------------------------
+
+    def mask(self, paths: list[str], *, label: str = "") -> None:
+        """Hide files behind /dev/null and directories behind an empty read-only tmpfs."""
+        null = -1
+        try:
+            for path in paths:
+                target = self._existing(path)
+                if target < 0:
+                    continue
+                try:
+                    if stat.S_ISDIR(os.fstat(target).st_mode):
+                        _mount_on(target, "tmpfs", "tmpfs", MS_RDONLY, label, path)
+                        continue
+                    if null < 0:
+                        null = open_null()
+                    copy = mountapi.clone_tree(null, recursive=False, why=f"hide {path}")
+                    try:
+                        attach(copy, target, why=f"hide {path}")
+                    finally:
+                        os.close(copy)
+                finally:
+                    os.close(target)
+        finally:
+            if null >= 0:
+                os.close(null)
+
+    def make_readonly(self, path: str) -> None:
+        """Bind `path` onto itself, read-only with everything below; nothing if it is missing."""
+        target = self._existing(path)
+        if target < 0:
+            return
+        try:
+            copy = mountapi.clone_tree(target, attributes=MOUNT_ATTR_RDONLY, why=f"keep {path}")
+            try:
+                attach(copy, target, why=f"{path} is read-only")
+            finally:
+                os.close(copy)
+        finally:
+            os.close(target)
+
+    def _existing(self, path: str) -> int:
+        try:
+            return open_in_root(self.fd, path.lstrip("/") or ".", os.O_PATH)
+        except KernelError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR):
+                return -1
+            raise
+
+    def make_root_readonly(self) -> None:
+        """The root's own mount, not those on it."""
+        mountapi.mount_setattr(
+            self.fd, "", set=MOUNT_ATTR_RDONLY, flags=AT_EMPTY_PATH, why="read-only root"
+        )
+
+    # --- the switch --------------------------------------------------------------------------
+
+    def pivot(self, propagation: int) -> None:
+        """Make this the root directory and let the host's go."""
+        old = os.open("/", _DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fchdir(self.fd)
+            pivot_root(".", ".", why="the container's root")
+            os.fchdir(old)
+            umount2(".", MNT_DETACH, why="the host's files are gone from here")
+            os.chdir("/")
+        finally:
+            os.close(old)
+        if propagation & MS_SHARED:
+            set_propagation("/", propagation, why="rootfsPropagation")
+
+    def switch_without_pivot(self, propagation: int) -> None:
+        """The same for a host whose root is a ramfs, where pivot_root(2) is refused (--no-pivot).
+
+        The host's mounts stay behind the new root, unreachable by name: every descriptor that
+        could lead there is closed before the program runs.
+        """
+        os.fchdir(self.fd)
+        os.chroot(".")
+        os.chdir("/")
+        if propagation & MS_SHARED:
+            set_propagation("/", propagation, why="rootfsPropagation")
+
+
+def _mount_on(target: int, source: str, fstype: str, flags: int, data: str, path: str) -> None:
+    """mount(2) on a descriptor; the error names the path that the user knows."""
+    try:
+        mount(source, f"/proc/self/fd/{target}", fstype or None, flags, data, why=f"at {path}")
+    except KernelError as error:
+        raise KernelError("mount", error.errno, path=path, detail=error.detail) from error
+
+
+def open_null() -> int:
+    """An O_PATH descriptor of the host's /dev/null that is nothing else (CVE-2025-31133)."""
+    fd = openat2(-100, "/dev/null", os.O_PATH | os.O_NOFOLLOW)
+    info = os.fstat(fd)
+    if not stat.S_ISCHR(info.st_mode) or info.st_rdev != os.makedev(1, 3):
+        os.close(fd)
+        raise KernelError("open", errno.ENODEV, path="/dev/null", detail="not the null device")
+    return fd
+
+
+@traced(
+    lambda directory, name, mode, number, uid=0, gid=0: (
+        f"mknod -m {mode & 0o7777:o} {name} "
+        f"{'b' if stat.S_ISBLK(mode) else 'c'} {os.major(number)} {os.minor(number)}"
+    )
+)
+def _make_device(
+    directory: int, name: str, mode: int, number: int, uid: int = 0, gid: int = 0
+) -> None:
+    try:
+        os.mknod(name, mode, number, dir_fd=directory)
+    except FileExistsError:
+        # A /dev of the caller's own: what is there must be what was asked for.
+        info = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        if stat.S_IFMT(info.st_mode) != stat.S_IFMT(mode) or info.st_rdev != number:
+            raise KernelError("mknod", errno.EEXIST, path=name) from None
+        return
+    except OSError as error:
+        raise KernelError.from_oserror("mknod", error, path=name) from error
+    if uid or gid:
+        os.chown(name, uid, gid, dir_fd=directory, follow_symlinks=False)
+
+
+def _make_link(directory: int, name: str, target: str, *, replace: bool = False) -> None:
+    try:
+        os.symlink(target, name, dir_fd=directory)
+    except FileExistsError:
+        if replace:
+            os.unlink(name, dir_fd=directory)
+            os.symlink(target, name, dir_fd=directory)

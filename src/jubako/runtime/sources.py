@@ -1,0 +1,137 @@
+"""What the creating process opens before it forks: everything outside the container's root.
+
+The root and each bind's source become detached copies of their mounts (open_tree(2)), with their
+flags already set.  init then only puts descriptors in place: it walks no path of the host once it
+has a root of its own, and a user namespace that cannot search the host's directories is no
+obstacle.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from jubako.errors import InvalidArgument, KernelError
+from jubako.linux import mountapi
+from jubako.linux.mount import MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE, MS_UNBINDABLE
+from jubako.linux.mountapi import AT_EMPTY_PATH, AT_RECURSIVE
+from jubako.runtime.options import PROPAGATION, Options
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Spec = dict[str, Any]
+
+_PROPAGATION_BITS = MS_PRIVATE | MS_SLAVE | MS_SHARED | MS_UNBINDABLE
+
+
+class Source:
+    """A bind's source: a detached mount and whether it is a directory."""
+
+    __slots__ = ("directory", "fd")
+
+    def __init__(self, fd: int, directory: bool):
+        self.fd = fd
+        self.directory = directory
+
+
+class Sources:
+    """The open descriptors of one container; `close` drops those that init has not placed.
+
+    root: the root file system.  mounts: by index in the spec's `mounts`.  devices: by path, only
+    with a user namespace, where mknod(2) is not allowed.
+    """
+
+    __slots__ = ("devices", "mounts", "root")
+
+    def __init__(self) -> None:
+        self.root = -1
+        self.mounts: dict[int, Source] = {}
+        self.devices: dict[str, Source] = {}
+
+    def close(self) -> None:
+        if self.root >= 0:
+            os.close(self.root)
+            self.root = -1
+        for group in (self.mounts, self.devices):
+            for source in group.values():  # type: ignore[attr-defined]
+                os.close(source.fd)
+            group.clear()  # type: ignore[attr-defined]
+
+
+def root_path(spec: Spec, bundle: str) -> str:
+    """The root file system's path on the host; relative ones start at the bundle."""
+    return os.path.join(bundle, spec["root"]["path"])
+
+
+def open_sources(
+    spec: Spec, bundle: str, options: list[Options], devices: list[str] | None = None
+) -> Sources:
+    """Open the root and the source of each bind.
+
+    options: those of each of the spec's mounts.  devices: host devices to bind.
+    Raises KernelError (ENOENT: a source is missing), InvalidArgument; nothing is left open then.
+    """
+    sources = Sources()
+    try:
+        path = root_path(spec, bundle)
+        shared = spec["linux"].get("rootfsPropagation") or ""
+        if shared and shared not in PROPAGATION:
+            raise InvalidArgument(f"unknown rootfsPropagation {shared!r}")
+        sources.root = _clone(path, "root file system", recursive=True)
+        # As runc: without a wish of the spec, what the host mounts later still arrives, and
+        # nothing ever goes back.
+        _propagate(sources.root, PROPAGATION.get(shared, MS_SLAVE | MS_REC))
+        for index, mount in enumerate(spec.get("mounts") or ()):
+            chosen = options[index]
+            if chosen.bind or mount.get("type") == "bind":
+                path = os.path.join(bundle, mount.get("source") or "")
+                sources.mounts[index] = _open_bind(path, chosen, root_shared="shared" in shared)
+        for path in devices or ():
+            fd = _clone(path, "device", recursive=False)
+            sources.devices[path] = Source(fd, False)
+    except BaseException:
+        sources.close()
+        raise
+    return sources
+
+
+def _open_bind(path: str, options: Options, *, root_shared: bool) -> Source:
+    fd = _clone(path, "bind source", recursive=options.recursive)
+    try:
+        put, clear = options.attributes()
+        if put or clear:
+            mountapi.mount_setattr(fd, "", set=put, clear=clear, flags=AT_EMPTY_PATH, why=path)
+        if options.set_all or options.clear_all:
+            mountapi.mount_setattr(
+                fd,
+                "",
+                set=options.set_all,
+                clear=options.clear_all,
+                flags=AT_EMPTY_PATH | AT_RECURSIVE,
+                why=path,
+            )
+        wanted = options.propagation
+        if not wanted and not root_shared:
+            wanted = [MS_SLAVE | MS_REC]
+        for flags in wanted:
+            _propagate(fd, flags)
+        return Source(fd, stat.S_ISDIR(os.fstat(fd).st_mode))
+    except BaseException:
+        os.close(fd)
+        raise
+
+
+def _clone(path: str, what: str, *, recursive: bool) -> int:
+    try:
+        return mountapi.clone_tree(path, recursive=recursive, why=what)
+    except KernelError as error:
+        raise KernelError(f"open {what}", error.errno, path=path) from error
+
+
+def _propagate(fd: int, flags: int) -> None:
+    depth = AT_RECURSIVE if flags & MS_REC else 0
+    mountapi.mount_setattr(
+        fd, "", propagation=flags & _PROPAGATION_BITS, flags=AT_EMPTY_PATH | depth
+    )
