@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import posixpath
 
+from jubako.containers import binds
 from jubako.errors import InvalidArgument
 from jubako.oci import runtime_defaults
 
@@ -155,7 +155,7 @@ def merge(
         else:
             result["Hostname"] = container_id[:12]
     return (
-        _ordered(result, _CONFIG),  # type: ignore[return-value]  # checked key by key above
+        _ordered(result, _CONFIG),
         _ordered(host, _HOST),
         warnings,
     )
@@ -285,13 +285,7 @@ def _merge_image(config: dict[str, Any], image: Json) -> None:
     if config["Shell"] is None and image.get("Shell"):
         config["Shell"] = list(image["Shell"])
     if config["WorkingDir"].startswith("/"):
-        config["WorkingDir"] = _clean(config["WorkingDir"])
-
-
-def _clean(path: str) -> str:
-    """Go's filepath.Clean: like normpath, but two leading slashes are one."""
-    cleaned = posixpath.normpath(path)
-    return cleaned[1:] if cleaned.startswith("//") else cleaned
+        config["WorkingDir"] = binds.clean(config["WorkingDir"])
 
 
 def _complete_host(host: dict[str, Any], default_runtime: str, warnings: list[str]) -> None:

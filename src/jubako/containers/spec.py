@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from jubako.containers import capabilities, resources, security, tmpfs, users
+from jubako.containers import binds, capabilities, resources, security, tmpfs, users
 from jubako.errors import InvalidArgument
 from jubako.oci import runtime_defaults
 
@@ -355,8 +355,10 @@ def _own_mounts(
     for name in _NETWORK_FILES:
         target = f"/etc/{name}"
         if name in files and target not in targets:
-            bind_options = ["rbind", "ro", "rprivate"] if host["ReadonlyRootfs"] else None
+            bind_options = ["rbind", "rro", "rprivate"] if host["ReadonlyRootfs"] else None
             result.append(_bind_entry(target, files[name], bind_options or ["rbind", "rprivate"]))
+    if shm is None and host["IpcMode"] == "host":
+        shm = "/dev/shm"
     if shm is not None and "/dev/shm" not in targets:
         result.append(_bind_entry("/dev/shm", shm, ["rbind", "rprivate"]))
     result.sort(key=_depth)
@@ -364,7 +366,8 @@ def _own_mounts(
 
 
 def _depth(mount: Json) -> int:
-    return os.path.normpath(mount["destination"]).count("/")
+    target: str = mount["destination"]
+    return binds.clean(target).count("/")
 
 
 def _bind_entry(target: str, source: str, options: list[str]) -> Json:

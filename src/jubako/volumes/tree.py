@@ -1,0 +1,199 @@
+"""Whole directory trees that somebody else may be changing: delete, measure, copy.
+
+A container with the volume mounted may rename, replace and link at any moment.  Every step here
+starts at a descriptor and follows no link (openat2 with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS),
+so that nothing outside the tree is ever touched, and no number of nested directories needs more
+than a few descriptors.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from jubako.errors import KernelError
+from jubako.linux import openat2
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_STAY = openat2.RESOLVE_BENEATH | openat2.RESOLVE_NO_SYMLINKS | openat2.RESOLVE_NO_MAGICLINKS
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_TRIES = 64  # EAGAIN: the kernel saw a rename somewhere and wants the question again
+
+
+def open_below(root_fd: int, path: str, flags: int) -> int:
+    """Open `path` relative to `root_fd`; no component may be a link or lead out.
+
+    Raises KernelError: ELOOP for a link, ENOENT, ENOTDIR...
+    """
+    for attempt in range(_TRIES):
+        try:
+            return openat2.openat2(root_fd, path or ".", flags, 0, _STAY)
+        except KernelError as exc:
+            if exc.errno == errno.EAGAIN and attempt + 1 < _TRIES:
+                continue
+            if exc.errno not in (errno.ENOSYS, errno.EPERM, errno.EINVAL):
+                raise
+            return _open_by_steps(root_fd, path, flags)
+    raise AssertionError("unreachable")
+
+
+def _open_by_steps(root_fd: int, path: str, flags: int) -> int:
+    """The same without openat2, component by component."""
+    *parents, name = [part for part in path.split("/") if part] or ["."]
+    here = os.dup(root_fd)
+    try:
+        for part in parents:
+            below = os.open(part, os.O_PATH | _DIRECTORY, dir_fd=here)
+            os.close(here)
+            here = below
+        return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
+    except OSError as exc:
+        raise KernelError.from_oserror("open", exc, path=path) from exc
+    finally:
+        os.close(here)
+
+
+def walk(root_fd: int) -> Iterator[tuple[str, int, list[tuple[str, os.stat_result]]]]:
+    """Every directory from the root down: (path below the root, descriptor, its entries).
+
+    Parents come before their children.  The descriptor is valid until the next step.  What
+    vanishes or turns into something else meanwhile is left out.  Raises KernelError for the root.
+    """
+    pending = [""]
+    while pending:
+        path = pending.pop()
+        try:
+            fd = open_below(root_fd, path, os.O_RDONLY | os.O_DIRECTORY)
+        except KernelError as exc:
+            if path and exc.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                continue
+            raise
+        try:
+            entries = []
+            for name in sorted(os.listdir(fd)):
+                try:
+                    status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+                except FileNotFoundError:
+                    continue
+                entries.append((name, status))
+                if stat.S_ISDIR(status.st_mode):
+                    pending.append(f"{path}/{name}" if path else name)
+            yield path, fd, entries
+        except OSError as exc:
+            if isinstance(exc, KernelError):
+                raise
+            raise KernelError.from_oserror("read", exc, path=path) from exc
+        finally:
+            os.close(fd)
+
+
+def size_bytes(path: str) -> int:
+    """The sum of the sizes of everything below `path`; a file with several names counts once."""
+    fd = _open(path)
+    seen: set[tuple[int, int]] = set()
+    total = 0
+    try:
+        for _, _, entries in walk(fd):
+            for _, status in entries:
+                if stat.S_ISDIR(status.st_mode):
+                    continue
+                if status.st_nlink > 1:
+                    key = (status.st_dev, status.st_ino)
+                    if key in seen:
+                        continue
+                    seen.add(key)
+                total += status.st_size
+    finally:
+        os.close(fd)
+    return total
+
+
+def remove(path: str) -> None:
+    """Delete a directory with everything in it; nothing happens if it is not there.
+
+    A directory that is not empty is first moved up to the top, so that the depth of the tree does
+    not matter.  Two processes may delete the same tree.  Raises KernelError (an immutable file).
+    """
+    parent, _, name = path.rpartition("/")
+    parent_fd = _open(parent or "/")
+    try:
+        try:
+            fd = os.open(name, _DIRECTORY, dir_fd=parent_fd)
+        except FileNotFoundError:
+            return
+        try:
+            _empty(fd)
+        finally:
+            os.close(fd)
+        try:
+            os.rmdir(name, dir_fd=parent_fd)
+        except FileNotFoundError:
+            pass
+    except OSError as exc:
+        if isinstance(exc, KernelError):
+            raise
+        raise KernelError.from_oserror("remove", exc, path=path) from exc
+    finally:
+        os.close(parent_fd)
+
+
+def _empty(top_fd: int) -> None:
+    counter = 0
+    while names := os.listdir(top_fd):
+        for name in names:
+            if _unlink(top_fd, name):
+                continue
+            try:
+                fd = os.open(name, _DIRECTORY, dir_fd=top_fd)
+            except FileNotFoundError:
+                continue
+            try:
+                for child in os.listdir(fd):
+                    if _unlink(fd, child):
+                        continue
+                    counter += 1
+                    try:
+                        os.rename(
+                            child,
+                            f".{os.getpid()}-{counter}",
+                            src_dir_fd=fd,
+                            dst_dir_fd=top_fd,
+                        )
+                    except FileNotFoundError:
+                        pass
+            finally:
+                os.close(fd)
+            _unlink(top_fd, name)
+
+
+def _unlink(dir_fd: int, name: str) -> bool:
+    """Delete a file or an empty directory; False for a directory with something in it."""
+    try:
+        os.unlink(name, dir_fd=dir_fd)
+        return True
+    except FileNotFoundError:
+        return True
+    except (IsADirectoryError, PermissionError) as exc:
+        refused = exc
+    try:
+        os.rmdir(name, dir_fd=dir_fd)
+        return True
+    except FileNotFoundError:
+        return True
+    except NotADirectoryError:
+        raise refused from None
+    except OSError as exc:
+        if exc.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            return False
+        raise
+
+
+def _open(path: str) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as exc:
+        raise KernelError.from_oserror("open", exc, path=path) from exc
