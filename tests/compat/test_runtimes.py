@@ -46,7 +46,7 @@ def test_external_runtime_runs_detached(
     jubako.ok("run", "-d", *options, busybox, "sh", "-c", "echo up; exec sleep 1000")
     assert jubako.ok("exec", "c", "echo", "inside") == "inside"
     assert jubako.ok("logs", "c") == "up"
-    jubako.ok("stop", "--time", "0", "c")
+    jubako.ok("stop", "-t", "0", "c")
     assert jubako.ok("inspect", "--format", "{{.State.ExitCode}}", "c") == "137"
 
 

@@ -43,7 +43,7 @@ def test_commands_on_a_container(jubako: Jubako, busybox: str) -> None:
         ("ps",),
         ("ps", "-a", "--format", "{{.Names}} {{.Status}}"),
         ("logs", "c"),
-        ("stop", "--time", "0", "c"),
+        ("stop", "-t", "0", "c"),
         ("ps", "-a"),
         ("rm", "c"),
     ):

@@ -17,11 +17,16 @@ PACKAGES = sorted(
 )
 
 
+def isort_order(name: str) -> tuple[int, str]:
+    """Constants, then classes, then the rest: what editors and ruff's RUF022 make."""
+    return (0 if name.isupper() else 1 if name[0].isupper() else 2, name)
+
+
 @pytest.mark.parametrize("name", PACKAGES)
 def test_exports_are_sorted_and_exist(name: str) -> None:
     package = vars(importlib.import_module(name))
     exports = list(package["__all__"])
-    assert exports == sorted(set(exports))
+    assert exports in (sorted(set(exports)), sorted(set(exports), key=isort_order))
     for exported in exports:
         assert getattr(importlib.import_module(name), exported) is not None
         assert not exported.startswith("_") or exported == "__version__"
