@@ -66,13 +66,15 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name == "Engine":
-        from jubako.engine import Engine
+if not TYPE_CHECKING:  # with it mypy would accept any name
 
-        return Engine
-    from jubako import errors
+    def __getattr__(name: str) -> object:
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        if name == "Engine":
+            from jubako.engine import Engine
 
-    return getattr(errors, name)
+            return Engine
+        from jubako import errors
+
+        return getattr(errors, name)
