@@ -12,7 +12,7 @@ import errno
 import os
 from functools import partial
 
-from jubako.errors import KernelError
+from jubako.errors import InvalidArgument, KernelError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,8 +79,15 @@ def retry_eintr(call: Callable[..., int], *args: Any) -> int:
 
 
 def encode(path: str | None) -> bytes | None:
-    """A path or option string as the kernel sees it (NULL for None)."""
-    return None if path is None else os.fsencode(path)
+    """A path or option string as the kernel sees it (NULL for None).
+
+    Raises InvalidArgument for one with a NUL byte, at which the kernel would cut it.
+    """
+    if path is None:
+        return None
+    if "\0" in path:
+        raise InvalidArgument(f"{path!r} has a NUL byte")
+    return os.fsencode(path)
 
 
 def flag_names(flags: int, names: dict[str, int]) -> str:

@@ -62,7 +62,7 @@ def open_in_root(rootfd: int, path: str, flags: int, mode: int = 0) -> int:
         mode = 0  # openat2 is strict: EINVAL for a mode without a file to make
     if not _missing:
         how = struct.pack("=QQQ", flags | os.O_CLOEXEC, mode, RESOLVE_IN_ROOT)
-        name = os.fsencode(path) or b"."
+        name = encode(path or ".")
         for _ in range(EAGAIN_TRIES):
             fd = _openat2(rootfd, name, how, 24)
             if fd >= 0:

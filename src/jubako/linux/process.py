@@ -100,18 +100,20 @@ def run(
         for fd in (in_read, out_write, err_write):
             os.close(fd)
             pipes.remove(fd)
-        done = False
+        deadline = time.monotonic() + timeout_s
+        output = None
+        ended = False
         try:
-            output = _exchange(in_write, stdin, (out_read, err_read), pipes, timeout_s, limit_bytes)
-            done = output is not None
+            output = _exchange(in_write, stdin, (out_read, err_read), pipes, deadline, limit_bytes)
+            ended = output is not None and _has_ended(pid, deadline)
         finally:
-            if not done:
+            if not ended:
                 os.kill(pid, signal.SIGKILL)
             status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     finally:
         for fd in pipes:
             os.close(fd)
-    if output is None:
+    if output is None or not ended:
         raise Unavailable(
             f"{argv[0]}: no end within {timeout_s:g} s or within {limit_bytes} bytes of output",
             subject=argv[0],
@@ -119,16 +121,26 @@ def run(
     return Completed(status if status >= 0 else 128 - status, *output)
 
 
+def _has_ended(pid: int, deadline: float) -> bool:
+    """Wait for the end of a child that has closed its outputs; it may still go on."""
+    fd = os.pidfd_open(pid)
+    try:
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        return bool(poll.poll(max(0.0, deadline - time.monotonic()) * 1000))
+    finally:
+        os.close(fd)
+
+
 def _exchange(
     in_fd: int,
     data: bytes,
     outputs: tuple[int, int],
     owned: list[int],
-    timeout_s: float,
+    deadline: float,
     limit_bytes: int,
 ) -> tuple[bytes, bytes] | None:
     """Feed `data` and collect until both outputs are at their end; None: a limit was reached."""
-    deadline = time.monotonic() + timeout_s
     collected = {fd: bytearray() for fd in outputs}
     left = set(outputs)
     view = memoryview(data)

@@ -135,8 +135,11 @@ def compile_profile(profile: Profile, cache_dir: str | None = None) -> bytes:
         bpf = _compile(profile)
         from jubako.linux import atomic
 
-        # Not durable: it can always be made again, and a torn file fails the size check.
-        atomic.write_file(path, bpf, 0o600, durable=False)
+        try:
+            # Not durable: it can always be made again.
+            atomic.write_file(path, bpf, 0o600, durable=False)
+        except KernelError:
+            pass  # a full or read-only disk only makes the next start slower
     return bpf
 
 

@@ -24,7 +24,7 @@ import fcntl
 import os
 import struct
 
-from jubako.errors import KernelError, Unsupported
+from jubako.errors import InvalidArgument, KernelError, Unsupported
 from jubako.linux._libc import MACHINE, function, get_errno, syscall
 
 TYPE_CHECKING = False
@@ -182,21 +182,26 @@ def prepare(error_fd: int) -> int:
     return fd
 
 
-def _array(items: Sequence[bytes]) -> ctypes.Array[ctypes.c_char_p]:
-    return (ctypes.c_char_p * (len(items) + 1))(*items, None)
+def _array(items: Sequence[str]) -> ctypes.Array[ctypes.c_char_p]:
+    raw = [os.fsencode(item) for item in items]
+    for item in raw:
+        if b"\0" in item:
+            raise InvalidArgument(f"{os.fsdecode(item)!r} has a NUL byte")
+    return (ctypes.c_char_p * (len(raw) + 1))(*raw, None)
 
 
 def execute(
     memfd: int, path: str, argv: Sequence[str], envp: Mapping[str, str] | Sequence[str]
 ) -> None:
-    """Become the trampoline in `memfd` and through it `path`; returns only by KernelError.
+    """Become the trampoline in `memfd` and through it `path`; returns only by an error.
 
     envp: a mapping, or strings `NAME=value`.
+    Raises KernelError, InvalidArgument (a NUL byte).
     """
     if not isinstance(envp, (list, tuple)):
         envp = [f"{key}={value}" for key, value in envp.items()]  # type: ignore[union-attr]
-    arguments = _array([os.fsencode(path), *map(os.fsencode, argv)])
-    environment = _array([os.fsencode(item) for item in envp])
+    arguments = _array([path, *argv])
+    environment = _array(envp)
     _execveat(memfd, b"", arguments, environment, AT_EMPTY_PATH)
     number = get_errno()
     if number in (errno.EPERM, errno.ENOSYS):
@@ -218,7 +223,7 @@ def exec_via_trampoline(
     error_fd: a descriptor for writing; at its other end success is EOF and failure four bytes,
     errno in little-endian order, after which the process has exited with 127.  It is made
     inheritable here and close-on-exec by the trampoline.
-    Returns only by KernelError: the trampoline itself could not be executed.
+    Returns only by KernelError (the trampoline itself cannot be executed), InvalidArgument (NUL).
     """
     memfd = prepare(error_fd)
     os.set_inheritable(error_fd, True)
