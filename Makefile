@@ -25,7 +25,7 @@ demo:
 	@.venv/bin/python scripts/demo
 
 test: setup
-	@.venv/bin/python -m pytest -n $(JOBS) $(PYTEST_ARGS)
+	@.venv/bin/python -m pytest -n $(JOBS) --dist worksteal $(PYTEST_ARGS)
 
 lint: setup
 	.venv/bin/ruff format --check
