@@ -58,11 +58,11 @@ def open_in_root(rootfd: int, path: str, flags: int, mode: int = 0) -> int:
     Raises KernelError: ENOENT, ELOOP, EXDEV (a magic link), ENOTDIR...
     """
     global _missing
+    name = encode(path or ".")
     if not flags & _CREATING:
         mode = 0  # openat2 is strict: EINVAL for a mode without a file to make
     if not _missing:
         how = struct.pack("=QQQ", flags | os.O_CLOEXEC, mode, RESOLVE_IN_ROOT)
-        name = encode(path or ".")
         for _ in range(EAGAIN_TRIES):
             fd = _openat2(rootfd, name, how, 24)
             if fd >= 0:
