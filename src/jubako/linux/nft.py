@@ -31,12 +31,18 @@ _NFNL_MSG_BATCH_BEGIN = 16
 _NFNL_MSG_BATCH_END = 17
 NFT_MSG_GETTABLE = 1
 NFT_MSG_DELTABLE = 2
+NFT_MSG_GETCHAIN = 4
 NFT_MSG_GETSET = 10
 NFT_MSG_NEWSETELEM = 12
 NFT_MSG_GETSETELEM = 13
 NFT_MSG_DELSETELEM = 14
 
 _NFTA_TABLE_NAME = 1
+_NFTA_CHAIN_TABLE = 1
+_NFTA_CHAIN_NAME = 3
+_NFTA_CHAIN_HOOK = 4
+_NFTA_CHAIN_POLICY = 5
+_NFTA_HOOK_HOOKNUM = 1
 _NFTA_SET_TABLE = 1
 _NFTA_SET_NAME = 2
 _NFTA_LIST_TABLE = 1
@@ -270,4 +276,29 @@ def list_elements(netlink: Netlink, family: str, table: str, name: str) -> list[
         attributes = codec.mapping(message.body[_NFGENMSG.size :])
         for _, value in codec.attributes(attributes.get(_NFTA_LIST_ELEMENTS, b"")):
             found.append(_unpack(name, value))
+    return found
+
+
+def list_base_chains(netlink: Netlink, family: str) -> list[tuple[str, str, int, int]]:
+    """(table, chain, hook, policy) of the chains that the kernel enters by itself.
+
+    hook: NF_INET_PRE_ROUTING 0, LOCAL_IN 1, FORWARD 2, LOCAL_OUT 3, POST_ROUTING 4.
+    policy: NF_DROP 0, NF_ACCEPT 1.
+    """
+    shell = f"nft list chains {family}"
+    body = _header(FAMILIES[family])
+    found = []
+    for message in netlink.dump(
+        Request(_kind(NFT_MSG_GETCHAIN), 0, body, shell=shell, path=family)
+    ):
+        chain = codec.mapping(message.body[_NFGENMSG.size :])
+        hook = codec.mapping(chain.get(_NFTA_CHAIN_HOOK, b"")).get(_NFTA_HOOK_HOOKNUM)
+        if hook is None:
+            continue
+        table, name = (
+            codec.string(chain.get(_NFTA_CHAIN_TABLE)),
+            codec.string(chain.get(_NFTA_CHAIN_NAME)),
+        )
+        policy = int.from_bytes(chain.get(_NFTA_CHAIN_POLICY, b"\1"), "big")
+        found.append((table, name, int.from_bytes(hook, "big"), policy))
     return found

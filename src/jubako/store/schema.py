@@ -24,8 +24,10 @@ CREATE TABLE images (
     created TEXT NOT NULL,          -- as in the config; "" when unknown
     size_bytes INTEGER NOT NULL,    -- sum of its layers' unpacked sizes
     config TEXT NOT NULL,           -- the config's exact text
-    last_used_ns INTEGER NOT NULL
+    last_used_ns INTEGER NOT NULL,
+    removed INTEGER NOT NULL DEFAULT 0 -- 1: removed by force, kept for the containers that use it
 ) WITHOUT ROWID;
+CREATE INDEX images_parent ON images(parent);
 CREATE TABLE image_layers (
     image_id TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE,
     position INTEGER NOT NULL,      -- 0 is the lowest layer
@@ -91,6 +93,10 @@ CREATE TABLE ports (
     PRIMARY KEY (protocol, host_ip, host_port)
 ) WITHOUT ROWID;
 CREATE INDEX ports_container_id ON ports(container_id);
+CREATE TABLE port_cursors (
+    protocol TEXT PRIMARY KEY,
+    last_port INTEGER NOT NULL      -- the ephemeral port given away last: they go round
+) WITHOUT ROWID;
 
 -- volumes
 CREATE TABLE volumes (

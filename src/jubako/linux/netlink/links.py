@@ -44,9 +44,13 @@ IFLA_INFO_SLAVE_DATA = 5
 IFLA_BR_FORWARD_DELAY = 1
 IFLA_BR_STP_STATE = 5
 IFLA_BR_FDB_FLUSH = 13
+IFLA_BRPORT_STATE = 1
 IFLA_BRPORT_MODE = 4  # hairpin
+IFLA_BRPORT_FLUSH = 18
 IFLA_BRPORT_ISOLATED = 33
 VETH_INFO_PEER = 1
+
+BR_STATE_DISABLED = 0
 
 RTEXT_FILTER_SKIP_STATS = 8
 
@@ -227,12 +231,29 @@ def set_bridge_port(
         if value is not None:
             data += codec.u8(kind, int(value))
             words += f" {word} {'on' if value else 'off'}"
-    info = codec.nested(
+    shell = f"ip link set {name} type bridge_slave{words}"
+    return _change(name, shell, why, _port_info(data))
+
+
+def _port_info(data: bytes) -> bytes:
+    return codec.nested(
         IFLA_LINKINFO,
         codec.text(IFLA_INFO_SLAVE_KIND, "bridge"),
         codec.nested(IFLA_INFO_SLAVE_DATA, data),
     )
-    return _change(name, f"ip link set {name} type bridge_slave{words}", why, info)
+
+
+def cut_off(name: str, *, why: str = "") -> Request:
+    """Stop a bridge's port from carrying frames and forget the MACs behind it; fine if it is gone.
+
+    This takes microseconds, where `delete` waits some 15 ms until no CPU can be using the link.
+    """
+    data = codec.u8(IFLA_BRPORT_STATE, BR_STATE_DISABLED) + codec.attribute(IFLA_BRPORT_FLUSH, b"")
+    shell = f"ip link set {name} type bridge_slave state 0 fdb_flush"
+    request = _change(name, shell, why, _port_info(data))
+    # EINVAL, EOPNOTSUPP: it is no port of a bridge (any more)
+    request.accept = (errno.ENODEV, errno.EINVAL, errno.EOPNOTSUPP)
+    return request
 
 
 def rename(name: str, index: int, new: str, *, why: str = "") -> Request:

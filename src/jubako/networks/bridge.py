@@ -1,0 +1,137 @@
+"""The kernel's side of a bridge network: the bridge, and a veth pair for each container."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from jubako.errors import JubakoError, KernelError
+from jubako.linux.netlink import (
+    Netlink,
+    addresses,
+    call_in,
+    links,
+    neighbours,
+    read_sysctl,
+    routes,
+    write_sysctl,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jubako.linux.netlink.links import Link
+
+CONTAINER_LINK = "eth0"
+_BRIDGE_NF = "net/bridge/bridge-nf-call-iptables"
+# A link lives on for some milliseconds after its container; the alias tells whose it was.
+_ALIAS = "jubako "
+
+
+def random_mac() -> str:
+    """A MAC address of the locally administered range that Docker uses for bridges."""
+    return "02:42:" + ":".join(f"{byte:02x}" for byte in os.urandom(4))
+
+
+def mac_for(address: int) -> str:
+    """Docker's MAC for a container: made from its address, so that neighbours' caches stay true
+    when another container gets the address."""
+    return "02:42:" + ":".join(f"{byte:02x}" for byte in address.to_bytes(4, "big"))
+
+
+def create(netlink: Netlink, name: str, gateway: str, prefix: int, mtu: int) -> Link:
+    """The bridge `name` with its address, up; what exists of it already is completed.
+
+    It is set up last: a bridge that is up is complete.
+    """
+    link = links.find(netlink, name)
+    if link is None:
+        # a MAC of its own: otherwise it changes with the ports, and containers lose their gateway
+        netlink.execute(
+            links.add_bridge(name, mac=random_mac(), mtu=mtu, why="the network's bridge")
+        )
+        link = links.find(netlink, name)
+    if link is None:
+        raise JubakoError(f"link {name} was removed while it was made", subject=name)
+    if link.kind != "bridge":
+        raise JubakoError(f"link {name} exists and is not a bridge", subject=name)
+    for old in addresses.list_addresses(netlink, index=link.index):
+        if ":" not in old.address and (old.address, old.prefix) != (gateway, prefix):
+            netlink.execute(
+                addresses.delete(old.address, old.prefix, link.index, link=name, why="outdated")
+            )
+    netlink.execute(
+        addresses.add(gateway, prefix, link.index, link=name, why="the containers' gateway"),
+        links.set_up(name, index=link.index),
+    )
+    return link
+
+
+def plug(
+    netlink: Netlink,
+    bridge: Link,
+    netns_fd: int,
+    *,
+    host_link: str,
+    address: str,
+    prefix: int,
+    gateway: str,
+    mac: str,
+    mtu: int,
+) -> None:
+    """Connect a network namespace: eth0 with its address and the default route, everything up.
+
+    netlink: a route socket of the host's namespace.  Half of the work may be done when it raises
+    KernelError; deleting `host_link` undoes all of it.
+    """
+    netlink.execute(
+        links.add_veth(
+            host_link,
+            CONTAINER_LINK,
+            master=bridge.index,
+            mtu=mtu,
+            alias=_ALIAS + address,
+            peer_mac=mac,
+            peer_netns_fd=netns_fd,
+            why="the container's cable",
+        )
+    )
+    requests = [links.set_up(host_link)]
+    if read_sysctl(_BRIDGE_NF) == "1":
+        # br_netfilter translates published ports inside the bridge, and then a container's packet
+        # to its own port leaves by the port it came from
+        requests.append(links.set_bridge_port(host_link, hairpin=True, why="br_netfilter is on"))
+    requests.append(
+        neighbours.delete(address, bridge.index, why="an earlier container may have had it")
+    )
+    netlink.execute(*requests)
+    with call_in(netns_fd, _open_without_ipv6, why="into the container's network") as inside:
+        link = links.find(inside, CONTAINER_LINK)
+        if link is None:
+            raise KernelError("ip link show", errno.ENODEV, path=CONTAINER_LINK)
+        inside.execute(
+            links.set_up("lo", why="every container has its loopback"),
+            addresses.add(address, prefix, link.index, link=CONTAINER_LINK, why="from the lease"),
+            links.set_up(CONTAINER_LINK, index=link.index),
+            routes.add("", gateway=gateway, why="to everywhere else"),
+        )
+
+
+def _open_without_ipv6() -> Netlink:
+    """A socket inside; IPv6 is off on eth0, as Docker has it on a network without IPv6."""
+    try:
+        write_sysctl(f"net/ipv6/conf/{CONTAINER_LINK}/disable_ipv6", "1", why="an IPv4 network")
+    except KernelError as exc:
+        if exc.errno != errno.ENOENT:  # a kernel without IPv6
+            raise
+    return Netlink()
+
+
+def loopback_up(netns_fd: int) -> None:
+    """Set up the loopback link of a network namespace."""
+    with call_in(netns_fd, Netlink, why="into the container's network") as inside:
+        inside.execute(links.set_up("lo", index=1, why="every container has its loopback"))
+
+
+def new_link_name() -> str:
+    """veth and seven hex digits, as Docker names the host's end."""
+    return f"veth{os.urandom(4).hex()[:7]}"

@@ -1,0 +1,186 @@
+"""Docker's grammar of `-p` and `--expose`, with its error texts.
+
+-p [[HOST_IP:]HOST_PORT[-END]:]CONTAINER_PORT[-END][/tcp|udp|sctp]
+--expose PORT[-END][/PROTOCOL]
+"""
+
+from __future__ import annotations
+
+from jubako.errors import InvalidArgument
+from jubako.networks.ipv4 import is_ipv4, is_ipv6
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from jubako.networks.model import PortBinding, PortMapping
+
+PROTOCOLS = ("tcp", "udp", "sctp")
+_MAX_PORT = 65535
+
+
+def parse_publish(text: str) -> list[PortMapping]:
+    """One value of `-p`; a range gives one mapping for each port.
+
+    A range of host ports for a single container port stays a range, of which a free one is taken
+    at start.  Raises InvalidArgument.
+    """
+    ip, host, container = _split(text)
+    protocol, container = _split_protocol(container)
+    ip = _strip_brackets(ip)
+    if ip and not (is_ipv4(ip) or is_ipv6(ip)):
+        raise _invalid(f"Invalid ip address: {ip}", text)
+    if not container:
+        raise _invalid(f"No port specified: {text}<empty>", text)
+    span = _parse_range(container)
+    if span is None:
+        raise _invalid(f"Invalid containerPort: {container}", text)
+    first, last = span
+    host_span = _parse_range(host) if host else (0, 0)
+    if host_span is None:
+        raise _invalid(f"Invalid hostPort: {host}", text)
+    host_first, host_last = host_span
+    if host and last - first != host_last - host_first and last != first:
+        ranges = f"{container} and {host}"
+        raise _invalid(f"Invalid ranges specified for container and host Ports: {ranges}", text)
+    if protocol.lower() not in PROTOCOLS:
+        raise _invalid(f"Invalid proto: {protocol}", text)
+    mappings: list[PortMapping] = []
+    for offset in range(last - first + 1):
+        wanted = str(host_first + offset) if host else ""
+        if first == last and host_first != host_last:
+            wanted = f"{host_first}-{host_last}"
+        mappings.append(
+            {
+                "container_port": first + offset,
+                "protocol": protocol.lower(),
+                "host_ip": ip,
+                "host_port": wanted,
+            }
+        )
+    return mappings
+
+
+def parse_expose(text: str) -> list[str]:
+    """One value of `--expose`: the ports as keys of ExposedPorts ("80/tcp").
+
+    The protocol is kept as written, as Docker does.  Raises InvalidArgument.
+    """
+    if ":" in text:
+        raise _invalid(f"invalid port format for --expose: {text}", text)
+    protocol, ports = _split_protocol(text)
+    problem = _range_problem(ports)
+    if problem:
+        raise _invalid(f"invalid range format for --expose: {text}, error: {problem}", text)
+    span = _parse_range(ports)
+    assert span is not None
+    return [f"{number}/{protocol}" for number in range(span[0], span[1] + 1)]
+
+
+def to_bindings(mappings: Iterable[PortMapping]) -> dict[str, list[PortBinding]]:
+    """Mappings in the shape of HostConfig.PortBindings."""
+    bindings: dict[str, list[PortBinding]] = {}
+    for mapping in mappings:
+        key = f"{mapping['container_port']}/{mapping['protocol']}"
+        bindings.setdefault(key, []).append(
+            {"HostIp": mapping["host_ip"], "HostPort": mapping["host_port"]}
+        )
+    return bindings
+
+
+def from_bindings(
+    bindings: Mapping[str, Iterable[Mapping[str, str]] | None] | None,
+    exposed: Iterable[str] = (),
+    *,
+    publish_all: bool = False,
+) -> list[PortMapping]:
+    """What to publish for HostConfig.PortBindings, and with `publish_all` for `exposed` too.
+
+    A key without bindings gets a free port, as with Docker.  Raises InvalidArgument.
+    """
+    mappings: list[PortMapping] = []
+    for key, values in (bindings or {}).items():
+        for value in values or ({},):
+            mappings.append(_mapping(key, value.get("HostIp") or "", value.get("HostPort") or ""))
+    if publish_all:
+        have = {f"{item['container_port']}/{item['protocol']}" for item in mappings}
+        mappings += [_mapping(key, "", "") for key in exposed if _normal(key) not in have]
+    return mappings
+
+
+def _normal(key: str) -> str:
+    port, _, protocol = key.partition("/")
+    return f"{port}/{(protocol or 'tcp').lower()}"
+
+
+def _mapping(key: str, host_ip: str, host_port: str) -> PortMapping:
+    port, _, protocol = _normal(key).partition("/")
+    if not port.isdecimal() or int(port) > _MAX_PORT:
+        raise _invalid(f"invalid port specification: {key!r}", key)
+    if protocol not in PROTOCOLS:
+        raise _invalid(f"invalid proto: {protocol}", key)
+    if host_port in ("0", "0-0"):
+        host_port = ""
+    if host_port and _parse_range(host_port) is None:
+        raise _invalid(f"invalid port specification: {host_port!r}", key)
+    if host_ip and not (is_ipv4(host_ip) or is_ipv6(host_ip)):
+        raise _invalid(f"invalid IP address: {host_ip}", key)
+    return {
+        "container_port": int(port),
+        "protocol": protocol,
+        "host_ip": host_ip,
+        "host_port": host_port,
+    }
+
+
+def _invalid(message: str, text: str) -> InvalidArgument:
+    return InvalidArgument(message, subject=text)
+
+
+def _split(text: str) -> tuple[str, str, str]:
+    parts = text.split(":")
+    if len(parts) == 1:
+        return "", "", parts[0]
+    return ":".join(parts[:-2]), parts[-2], parts[-1]
+
+
+def _split_protocol(text: str) -> tuple[str, str]:
+    port, slash, rest = text.partition("/")
+    if not port:
+        return "", ""
+    protocol = rest.partition("/")[0] if slash else ""
+    return protocol or "tcp", port
+
+
+def _strip_brackets(ip: str) -> str:
+    """[::1] without its brackets, by the rules of Go's net.SplitHostPort."""
+    if not ip:
+        return ip
+    if ip.startswith("[") and ip.endswith("]"):
+        return ip[1:-1]
+    if ":" in ip:
+        raise _invalid(f"Invalid ip address {ip}: address {ip}:: too many colons in address", ip)
+    return ip
+
+
+def _parse_range(text: str) -> tuple[int, int] | None:
+    """(first, last) of "80" or "80-90"; None if it is neither."""
+    if _range_problem(text):
+        return None
+    first, dash, last = text.partition("-")
+    return int(first), int(last if dash else first)
+
+
+def _range_problem(text: str) -> str:
+    """What is wrong with a range, in the words of Go's libraries; "" if nothing is."""
+    if not text:
+        return "Empty string specified for ports."
+    first, dash, last = text.partition("-")
+    for part in (first, last) if dash else (first,):
+        if not (part.isascii() and part.isdecimal()):
+            return f'strconv.ParseUint: parsing "{part}": invalid syntax'
+        if int(part) > _MAX_PORT:
+            return f'strconv.ParseUint: parsing "{part}": value out of range'
+    if dash and int(last) < int(first):
+        return f"Invalid range specified for the Port: {text}"
+    return ""
