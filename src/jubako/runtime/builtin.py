@@ -23,17 +23,18 @@ from jubako.errors import (
     WrongState,
     raise_all,
 )
-from jubako.linux import cgroups, idmap, pidfd, prctl
+from jubako.linux import cgroups, idmap, pidfd
+from jubako.runtime import exec as entering
 from jubako.runtime import hooks, init, words
 from jubako.runtime import spec as specs
 from jubako.runtime.channel import Channel, Errno
 from jubako.runtime.interface import Process, Stdio
-from jubako.runtime.namespaces import Namespaces
+from jubako.runtime.namespaces import Namespaces, fork_quietly
 from jubako.runtime.options import Options
 from jubako.runtime.process import Identity
 from jubako.runtime.rootfs import DEFAULT_DEVICES
 from jubako.runtime.sources import Sources, open_sources, root_path
-from jubako.runtime.state import FILTER, SOCKET, VERSION, StateDir, boot_id, now, start_ticks
+from jubako.runtime.state import FILTER, SOCKET, VERSION, StateDir, alive, boot_id, now, start_ticks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class BuiltinRuntime:
             setup.no_pivot, setup.die_with_parent = no_pivot, die_with_parent
             setup.parent_pid = os.getpid()
             setup.identity = Identity(spec["process"], *self._filter(spec, directory))
+            setup.state = self._state(record, "created")
             record["seccomp"] = setup.identity.filter is not None
             self._states.write(record)
             setup.terminal = bool(spec["process"].get("terminal"))
@@ -133,7 +135,7 @@ class BuiltinRuntime:
     ) -> Process:
         ours, setup.channel = Channel.pair()
         temporary.callback(ours.close)
-        pid = _fork(setup.namespaces.fork, lambda: init.run(setup))
+        pid = fork_quietly(setup.namespaces.fork, lambda: init.run(setup))
         handle = pidfd.open(pid)
         undo.callback(_kill_and_reap, handle)
         setup.channel.close()  # ours would hide the end of file
@@ -145,7 +147,7 @@ class BuiltinRuntime:
         undo.callback(_close_all, console)
         try:
             self._follow(ours, setup, record, console)
-        except (StartError, KernelError, Errno) as error:
+        except (StartError, KernelError) as error:
             raise self._start_error(error, words.CREATE) from error
         return Process(pid, handle, console.pop() if console else None)
 
@@ -166,20 +168,15 @@ class BuiltinRuntime:
                     linux.get("gidMappings") or (),
                     why="IDs of the container are others on the host",
                 )
-                channel.send("go")
+                channel.send("go", pid=record["pid"])
             elif message["kind"] == "hooks":
                 state = self._state(record, "creating")
                 hooks.run(setup.spec.get("hooks"), ("prestart", "createRuntime"), state)
-                channel.send("go")
+                channel.send("go", pid=record["pid"])
         raise StartError("init ended before the container was ready", subject=record["id"])
 
-    def _start_error(self, error: Exception, prefix: str, path: str = "") -> StartError:
-        if isinstance(error, Errno):
-            known = words.execute_error(path, error.errno)
-        elif isinstance(error, StartError):
-            known = error
-        else:
-            known = words.init_error(error)
+    def _start_error(self, error: JubakoError, prefix: str) -> StartError:
+        known = error if isinstance(error, StartError) else words.init_error(error)
         return words.whole(known, prefix if self._words_of_docker else "")
 
     # --- start -------------------------------------------------------------------------------
@@ -188,7 +185,6 @@ class BuiltinRuntime:
         """See `Runtime.start`."""
         record = self._states.read(container_id)
         path = self._states.of(container_id, SOCKET)
-        program = record["process"]["args"][0]
         connection = _connect(path)
         if connection is None:
             status = self._status(record)
@@ -201,9 +197,14 @@ class BuiltinRuntime:
         channel = Channel(connection)
         try:
             channel.send("start")
-            channel.receive()  # None: exec closed the other end
-        except (StartError, KernelError, Errno) as error:
-            raise self._start_error(error, words.START, program) from error
+            program = ""
+            while (got := channel.receive()) is not None:  # until exec closes the other end
+                program = got[0]["path"]
+        except Errno as error:
+            failed = words.execute_error(program, error.errno)
+            raise self._start_error(failed, words.START) from error
+        except JubakoError as error:
+            raise self._start_error(error, words.START) from error
         finally:
             channel.close()
         with contextlib.suppress(FileNotFoundError):
@@ -233,7 +234,7 @@ class BuiltinRuntime:
         return state
 
     def _status(self, record: Record) -> str:
-        if not _alive(record):
+        if not alive(record):
             return "stopped"
         connection = _connect(self._states.of(record["id"], SOCKET))
         if connection is not None:
@@ -243,7 +244,7 @@ class BuiltinRuntime:
             return "paused"
         return "running"
 
-    def list(self) -> list[dict[str, Any]]:
+    def states(self) -> list[dict[str, Any]]:
         """The states of all containers; half made ones are left out."""
         found = []
         for container_id in self._states.ids():
@@ -257,7 +258,7 @@ class BuiltinRuntime:
         """See `Runtime.pids`."""
         record = self._states.read(container_id)
         if not record["cgroup"]:
-            return [record["pid"]] if _alive(record) else []
+            return [record["pid"]] if alive(record) else []
         return cgroups.Cgroup(record["cgroup"]).pids()
 
     def stats(self, container_id: str) -> dict[str, Any]:
@@ -271,7 +272,7 @@ class BuiltinRuntime:
 
     def _running(self, container_id: str) -> Record:
         record = self._states.read(container_id)
-        if not _alive(record):
+        if not alive(record):
             raise WrongState(f"container {container_id} is not running", subject=container_id)
         return record
 
@@ -284,7 +285,7 @@ class BuiltinRuntime:
         # Without a PID namespace of its own a container's processes outlive its init.
         shared = record["namespaces"].get("pid") != ""
         if cgroup is not None and (everything or (shared and signal == _SIGKILL)):
-            if not everything and not _alive(record):
+            if not everything and not alive(record):
                 raise _not_running(container_id)
             cgroup.kill(signal)
             return
@@ -397,10 +398,10 @@ class BuiltinRuntime:
         *,
         die_with_parent: bool = False,
         preserve_fds: int = 0,
+        cgroup: str | None = None,
     ) -> Process:
-        """See `Runtime.exec`."""
-        from jubako.runtime import exec as enter
-
+        """See `Runtime.exec`.  cgroup: another group than the container's."""
+        specs.validate_process(process)
         record = self._running(container_id)
         status = self._status(record)
         if status != "running":
@@ -410,14 +411,21 @@ class BuiltinRuntime:
                 else f"container {container_id} is paused, unpause the container before exec",
                 subject=container_id,
             )
+        for key in _INHERITED:
+            if key in record["process"]:
+                process = {key: record["process"][key], **process}
         bpf, flags = self._stored_filter(record)
         identity = Identity(process, bpf, flags)
         try:
-            return enter.run(
-                record, process, identity, stdio, die_with_parent, preserve_fds, alive=_alive
+            return entering.run(
+                record,
+                process,
+                identity,
+                stdio,
+                die_with_parent=die_with_parent,
+                preserve_fds=preserve_fds,
+                cgroup=cgroup,
             )
-        except Errno as error:
-            raise self._start_error(error, words.EXEC, identity.arguments[0]) from error
         except (StartError, KernelError) as error:
             raise self._start_error(error, words.EXEC) from error
 
@@ -432,6 +440,9 @@ class BuiltinRuntime:
             raise KernelError.from_oserror("read", error, path=path) from error
         return data[8:], int.from_bytes(data[:8], "little")
 
+
+# What a process object of `exec` may leave out: then the container's own holds.
+_INHERITED = ("apparmorProfile", "capabilities", "noNewPrivileges", "rlimits", "selinuxLabel")
 
 _SIGKILL = int(signal.SIGKILL)
 
@@ -510,33 +521,9 @@ def _short(path: str) -> Any:
         os.close(fd)
 
 
-def _fork(fork: Callable[[], int], child: Callable[[], Any]) -> int:
-    """Fork a process that nobody in the container may look into, from its first instruction."""
-    dumpable = prctl.prctl(prctl.PR_GET_DUMPABLE)
-    prctl.set_dumpable(False)
-    try:
-        pid = fork()
-        if pid == 0:
-            try:
-                child()
-            finally:
-                os._exit(1)
-        return pid
-    finally:
-        if dumpable == 1:
-            prctl.set_dumpable(True)
-
-
-def _alive(record: Record) -> bool:
-    if not record["pid"] or record["boot_id"] != boot_id():
-        return False
-    found = start_ticks(record["pid"])
-    return found is not None and found[0] == record["start_ticks"] and found[1] not in "ZX"
-
-
 def _open_init(record: Record) -> int | None:
     """A pidfd of the container's init, surely of that one; None when it has ended."""
-    if not _alive(record):
+    if not alive(record):
         return None
     try:
         handle = pidfd.open(record["pid"])
@@ -544,7 +531,7 @@ def _open_init(record: Record) -> int | None:
         if error.errno == errno.ESRCH:
             return None
         raise
-    if not _alive(record):  # between the two it may have been another's number
+    if not alive(record):  # between the two it may have been another's number
         os.close(handle)
         return None
     return handle

@@ -16,6 +16,7 @@ End of file is a case of its own: the other side has gone, on success because ex
     start                                  init
       │ ──────── connect to start.sock ─────▶ │
       │ ───────── {"kind": "start"} ────────▶ │
+      │ ◀─────── {"kind": "executing"} ────── │  with the path, for the words of a failure
       │ ◀─────── end of file ──────────────── │  the program runs: its exec closed the socket
       ╎ or ◀───── {"kind": "failed", …} ───── │  init could not get as far as exec
       ╎ or ◀───── four bytes, little endian ─ │  the trampoline's errno from execve
@@ -81,12 +82,15 @@ class Channel:
 
     def send(self, kind: str, *, descriptors: Sequence[int] = (), **fields: object) -> None:
         """Send one message; raises KernelError, also when the other side has gone (EPIPE)."""
-        data = json.dumps({"kind": kind, **fields}).encode()
+        self._send({"kind": kind, **fields}, descriptors)
+
+    def _send(self, message: dict[str, object], descriptors: Sequence[int]) -> None:
+        data = json.dumps(message).encode()
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))]
         try:
             self._socket.sendmsg([data], rights if descriptors else [], socket.MSG_NOSIGNAL)
         except OSError as error:
-            raise KernelError.from_oserror(f"send {kind} to init", error) from error
+            raise KernelError.from_oserror(f"send {message['kind']}", error) from error
 
     def send_error(self, error: Exception) -> None:
         """Tell the other side what failed, in a form that `receive` can raise again."""
@@ -102,7 +106,7 @@ class Channel:
             fields |= {"exit_code": error.exit_code}
         if isinstance(error, JubakoError):
             fields |= {"hint": error.hint, "subject": error.subject}
-        self.send("failed", **fields)
+        self._send({"kind": "failed", **fields}, ())
 
     def receive(self) -> tuple[dict[str, Any], list[int]] | None:
         """The next message and the descriptors beside it (ours to close), or None at the end.

@@ -19,7 +19,7 @@ import stat
 from jubako.errors import JubakoError, KernelError, StartError
 from jubako.linux import fds, prctl, pty
 from jubako.linux.mount import MS_SLAVE
-from jubako.runtime import cgroupfs, process, words
+from jubako.runtime import cgroupfs, hooks, process, words
 from jubako.runtime.channel import Channel
 from jubako.runtime.options import PROPAGATION, Options
 from jubako.runtime.rootfs import DEVPTS_SUPER_MAGIC, Root, filesystem_type
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from jubako.runtime.process import Identity
     from jubako.runtime.sources import Sources
 
-_EXIT_FAILED = 1
+EXIT_FAILED = 1
 
 # Hooks that run while the container is set up and the root is still the host's.
 HOST_HOOKS = ("prestart", "createRuntime", "createContainer")
@@ -60,11 +60,13 @@ class Setup:
         "preserve_fds",
         "sources",
         "spec",
+        "state",
         "stdio",
         "terminal",
     )
 
     spec: dict[str, Any]
+    state: dict[str, Any]  # for hooks; without the pid
     options: list[Options]
     sources: Sources
     namespaces: Namespaces
@@ -90,10 +92,13 @@ def run(setup: Setup) -> NoReturn:
         gc.disable()  # a collection would copy every page that it marks
         _prepare(setup)
         channel = _wait_for_start(setup.listener)
+        if hooks.any_of(setup.spec.get("hooks"), ("startContainer",)):
+            hooks.run(setup.spec["hooks"], ("startContainer",), setup.state)
+        channel.send("executing", path=setup.identity.path)
         setup.identity.execute(channel.fileno())
     except BaseException as error:
         report(channel, error)
-    os._exit(_EXIT_FAILED)
+    os._exit(EXIT_FAILED)
 
 
 def report(channel: Channel, error: BaseException) -> None:
@@ -126,7 +131,7 @@ def _leave_caller(setup: Setup) -> None:
     if setup.die_with_parent:
         prctl.set_pdeathsig(signal.SIGKILL)  # set again after setuid, which clears it
         if os.getppid() not in (setup.parent_pid, 0):  # 0: the parent is outside our namespace
-            os._exit(_EXIT_FAILED)
+            os._exit(EXIT_FAILED)
     prctl.set_dumpable(False)
     os.setsid()
     process.reset_signals()
@@ -139,6 +144,7 @@ def _join_cgroup(setup: Setup) -> None:
         setup.cgroup.join_self()
     setup.identity.set_oom_score()
     setup.identity.set_scheduler()
+    setup.identity.set_label()
 
 
 def _enter_namespaces(setup: Setup) -> None:
@@ -188,7 +194,7 @@ def _mount(setup: Setup) -> None:
         try:
             os.close(root.target(cwd, directory=True))
         except KernelError as error:
-            raise words.working_directory_error(setup.identity.cwd, error.errno) from error
+            raise words.working_directory_error(setup.identity.cwd, error.errno or 0) from error
     if not any(item.startswith("HOME=") for item in setup.identity.environment):
         home = process.home_of(root.fd, setup.identity.uid)
         setup.identity.environment.append(f"HOME={home}")
@@ -272,14 +278,18 @@ def _hide(setup: Setup) -> None:
 
 
 def _host_hooks(setup: Setup) -> None:
+    # createRuntime and prestart run outside; createContainer in here, seeing the host's files.
     if setup.has_hooks:
-        _ask(setup.channel, "hooks")
+        setup.state["pid"] = _ask(setup.channel, "hooks")["pid"]
+        hooks.run(setup.spec.get("hooks"), ("createContainer",), setup.state)
 
 
-def _ask(channel: Channel, kind: str) -> None:
+def _ask(channel: Channel, kind: str) -> dict[str, Any]:
     channel.send(kind)
-    if channel.receive() is None:
-        os._exit(_EXIT_FAILED)  # the creator has died
+    got = channel.receive()
+    if got is None:
+        os._exit(EXIT_FAILED)  # the creator has died
+    return got[0]
 
 
 def _switch_root(setup: Setup) -> None:

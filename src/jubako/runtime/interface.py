@@ -81,26 +81,21 @@ class Runtime(Protocol):
         Raises NameInUse, InvalidArgument, Unsupported, StartError (126, 127: the program cannot be
         executed), KernelError.
         """
-        ...
 
     def start(self, container_id: str) -> None:
         """Execute the container's program.  Raises StartError with its exit code, WrongState."""
-        ...
 
     def state(self, container_id: str) -> dict[str, Any]:
         """The OCI state (runtime-spec runtime.md#state)."""
-        ...
 
     def kill(self, container_id: str, signal: int, *, everything: bool = False) -> None:
         """Send a signal to init, or to every process of the container."""
-        ...
 
     def delete(self, container_id: str, *, force: bool = False) -> None:
         """Remove what is left of a stopped container.
 
         force: kill it before, and be content when it does not exist.
         """
-        ...
 
     def exec(
         self,
@@ -115,20 +110,15 @@ class Runtime(Protocol):
         It is a child of the caller, and its program is being executed when this returns.
         Raises StartError like `create`.
         """
-        ...
 
     def pause(self, container_id: str) -> None:
         """Stop all processes of the container until `resume`."""
-        ...
 
     def resume(self, container_id: str) -> None:
         """Undo `pause`."""
-        ...
 
     def update(self, container_id: str, resources: dict[str, Any]) -> None:
         """Change limits: an OCI linux.resources object with only what changes."""
-        ...
 
     def pids(self, container_id: str) -> list[int]:
         """The processes of the container, as the caller's PID namespace numbers them."""
-        ...

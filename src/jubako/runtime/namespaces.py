@@ -17,15 +17,16 @@ import signal
 import struct
 
 from jubako.errors import InvalidArgument, KernelError, Unsupported
-from jubako.linux import ns
+from jubako.linux import ns, prctl
 from jubako.linux._libc import MACHINE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
 CLONE_PARENT = 0x00008000
+SAME, NEW = -1, -2  # instead of a descriptor: the caller's PID namespace, one that does not exist
 _SYS_CLONE = 220 if MACHINE == "aarch64" else 56
 
 # setns and unshare by the child, in this order: the user namespace gives the rights for the rest,
@@ -86,23 +87,9 @@ class Namespaces:
             return _clone(ns.CLONE_NEWUSER | ns.CLONE_NEWPID)
         if "user" in self.joined and "pid" in self.new:
             return self._fork_through_user()
-        if "pid" not in self.new and "pid" not in self.joined:
-            return _fork()
-        own = ns.open_ns("self", "pid")
-        try:
-            if "pid" in self.new:
-                ns.unshare(ns.CLONE_NEWPID, why="the next child is PID 1 of the container")
-            else:
-                ns.setns(self.joined["pid"], ns.CLONE_NEWPID, why="the next child joins")
-            pid = -1
-            try:
-                pid = _fork()
-            finally:
-                if pid != 0:
-                    ns.setns(own, ns.CLONE_NEWPID, why="later children stay outside")
-            return pid
-        finally:
-            os.close(own)
+        if not self.own("pid"):
+            return fork_in(SAME)
+        return fork_in(self.joined.get("pid", NEW))
 
     def _fork_through_user(self) -> int:
         read, write = os.pipe2(os.O_CLOEXEC)
@@ -157,6 +144,47 @@ class Namespaces:
             _enter_time(time_offsets or {})
         if "network" in self.new:
             loopback_up()
+
+
+def fork_in(namespace: int) -> int:
+    """Fork; only the child is in the PID namespace open as `namespace`, or in one that is NEW."""
+    if namespace == SAME:
+        return _fork()
+    own = ns.open_ns("self", "pid")
+    try:
+        if namespace == NEW:
+            ns.unshare(ns.CLONE_NEWPID, why="the next child is PID 1 of the container")
+        else:
+            ns.setns(namespace, ns.CLONE_NEWPID, why="the next child joins the container")
+        pid = -1
+        try:
+            pid = _fork()
+        finally:
+            if pid != 0:
+                ns.setns(own, ns.CLONE_NEWPID, why="later children stay outside")
+        return pid
+    finally:
+        os.close(own)
+
+
+def fork_quietly(fork: Callable[[], int], child: Callable[[], Any]) -> int:
+    """`fork()` a process into which nobody in the container may look, from its first instruction.
+
+    It runs `child` and never comes back; the parent gets its PID.
+    """
+    dumpable = prctl.prctl(prctl.PR_GET_DUMPABLE)
+    prctl.set_dumpable(False)
+    try:
+        pid = fork()
+        if pid == 0:
+            try:
+                child()
+            finally:
+                os._exit(1)
+        return pid
+    finally:
+        if dumpable == 1:
+            prctl.set_dumpable(True)
 
 
 def _fork() -> int:

@@ -9,7 +9,7 @@ The order of `assume` and `execute` is forced:
     bounding set      needs CAP_SETPCAP
     groups, gid, uid  need CAP_SETGID, CAP_SETUID; keepcaps saves the permitted set
     capabilities      effective as the program will have it, so that the lookup of the program is
-                      decided with the rights of its user; CAP_SYS_ADMIN stays if the filter needs it
+                      decided with the rights of its user; CAP_SYS_ADMIN stays for the filter
     ── waits for start ──
     limits            late: a low RLIMIT_AS leaves no room for Python
     seccomp           before CAP_SYS_ADMIN goes; with no_new_privs it needs none and comes last
@@ -54,8 +54,8 @@ class Identity:
         "filter_flags",
         "gid",
         "groups",
-        "has_capabilities",
         "inheritable",
+        "label",
         "limits",
         "no_new_privs",
         "oom_score_adj",
@@ -82,9 +82,9 @@ class Identity:
         for text in (*self.arguments, *self.environment, self.cwd):
             if "\0" in text:
                 raise InvalidArgument(f"null byte in {text!r}")
-        sets = process.get("capabilities")
-        self.has_capabilities = sets is not None
-        masks = {name: caps.mask((sets or {}).get(name) or ()) for name in _SETS}
+        # None means none, as with runc and crun: forgetting them must not be the way to have all.
+        sets = process.get("capabilities") or {}
+        masks = {name: caps.mask(sets.get(name) or ()) for name in _SETS}
         self.bounding = masks["bounding"]
         self.permitted = masks["permitted"]
         self.effective = masks["effective"]
@@ -97,6 +97,7 @@ class Identity:
             rlimit.number(limit["type"])
             self.limits.append((limit["type"], limit["soft"], limit["hard"]))
         self.scheduler: dict[str, Any] | None = process.get("scheduler")
+        self.label: tuple[str, str] | None = _label(process)
         self.filter = bpf
         self.filter_flags = filter_flags
         self.program_search = _search_path(self.environment)
@@ -125,7 +126,7 @@ class Identity:
         try:
             fd = open_in_root(root, self.cwd, os.O_PATH | os.O_DIRECTORY)
         except KernelError as error:
-            raise words.working_directory_error(self.cwd, error.errno) from error
+            raise words.working_directory_error(self.cwd, error.errno or 0) from error
         try:
             os.fchdir(fd)
         except OSError as error:
@@ -136,8 +137,7 @@ class Identity:
 
     def assume(self) -> None:
         """Become the user, with the capabilities that the lookup of the program is decided by."""
-        if self.has_capabilities:
-            caps.drop_bounding(self.bounding)
+        caps.drop_bounding(self.bounding)
         prctl.set_keepcaps(True)
         try:
             _set_groups(self.groups)
@@ -149,11 +149,9 @@ class Identity:
         prctl.set_keepcaps(False)
         # A change of IDs makes a process dumpable again where /proc/sys/fs/suid_dumpable says so.
         prctl.set_dumpable(False)
-        if self.has_capabilities:
-            extra = 0 if self.no_new_privs or self.filter is None else _SYS_ADMIN
-            _effective, permitted, _inheritable = caps.get()
-            extra &= permitted
-            caps.set(self.effective | extra, self.permitted | extra, self.inheritable)
+        _effective, permitted, _inheritable = caps.get()
+        extra = 0 if self.no_new_privs or self.filter is None else _SYS_ADMIN & permitted
+        caps.set(self.effective | extra, self.permitted | extra, self.inheritable)
         os.umask(self.umask)
 
     def find_program(self) -> None:
@@ -170,13 +168,18 @@ class Identity:
             prctl.set_no_new_privs()
         elif self.filter is not None:
             seccomp.load(self.filter, self.filter_flags)
-        if self.has_capabilities:
-            caps.set(self.effective, self.permitted, self.inheritable)
-            if self.ambient:
-                caps.set_ambient(self.ambient)
+        caps.set(self.effective, self.permitted, self.inheritable)
+        if self.ambient:
+            caps.set_ambient(self.ambient)
         if self.no_new_privs and self.filter is not None:
             seccomp.load(self.filter, self.filter_flags)  # nothing of ours but exec comes after it
         trampoline.execute(memfd, self.path, self.arguments, self.environment)
+
+    def set_label(self) -> None:
+        """The AppArmor profile or SELinux label from the next exec on."""
+        if self.label is not None:
+            path, text = self.label
+            _write_proc(path, text)
 
     def set_scheduler(self) -> None:
         """process.scheduler; SCHED_DEADLINE needs a system call that Python does not wrap."""
@@ -192,6 +195,23 @@ class Identity:
                 os.setpriority(os.PRIO_PROCESS, 0, self.scheduler["nice"])
         except OSError as error:
             raise KernelError.from_oserror(f"set scheduler {policy}", error) from error
+
+
+def _label(process: ProcessSpec) -> tuple[str, str] | None:
+    """File and text of the label.  Raises Unsupported where the host's kernel knows none."""
+    profile, label = process.get("apparmorProfile"), process.get("selinuxLabel")
+    if profile:
+        if not os.path.isdir("/sys/kernel/security/apparmor"):
+            raise Unsupported(f"AppArmor profile {profile}: this host has no AppArmor")
+        path = "/proc/thread-self/attr/apparmor/exec"
+        if not os.path.exists(path):
+            path = "/proc/thread-self/attr/exec"
+        return path, f"exec {profile}"
+    if label:
+        if not os.path.isdir("/sys/fs/selinux"):
+            raise Unsupported("selinux label is specified in config, but selinux is disabled")
+        return "/proc/thread-self/attr/exec", label
+    return None
 
 
 def check_directory(wanted: str) -> None:

@@ -39,6 +39,7 @@ from jubako.linux.openat2 import (
     openat2,
 )
 from jubako.linux.trace import traced
+from jubako.runtime import copyup
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ class Root:
         try:
             attach(source.fd, target, why=f"bind at {path}")
         except KernelError as error:
-            raise KernelError("mount", error.errno, path=path, detail="bind") from error
+            raise KernelError("mount", error.errno or 0, path=path, detail="bind") from error
         finally:
             os.close(target)
 
@@ -176,7 +177,7 @@ class Root:
             if options.copy_up:
                 self._copy_up(target, source, path, options)
             else:
-                _mount_on(target, source, fstype, options.flags, options.data, path)
+                mount_on(target, source, fstype, options.flags, options.data, path)
         finally:
             os.close(target)
         for flags in options.propagation:
@@ -196,13 +197,11 @@ class Root:
                 os.close(top)
 
     def _copy_up(self, target: int, source: str, path: str, options: Options) -> None:
-        from jubako.runtime import copyup
-
         # The copy is made before the flags: `ro` would forbid it.
         writable = options.flags & ~MS_RDONLY
         before = open_in_root(target, ".", os.O_RDONLY | os.O_DIRECTORY)
         try:
-            _mount_on(target, source, "tmpfs", writable, options.data, path)
+            mount_on(target, source, "tmpfs", writable, options.data, path)
             top = self.top(path)
             try:
                 copyup.copy_tree(before, top)
@@ -305,7 +304,7 @@ class Root:
             raise KernelError("bind /dev/console", errno.ENODEV, detail="not on devpts")
         target = openat2(self.fd, "dev/console", os.O_PATH | os.O_NOFOLLOW, 0, _REAL)
         try:
-            _mount_on(target, f"/proc/self/fd/{slave}", "", MS_BIND, "", "/dev/console")
+            mount_on(target, f"/proc/self/fd/{slave}", "", MS_BIND, "", "/dev/console")
         finally:
             os.close(target)
 
@@ -321,10 +320,10 @@ class Root:
                     continue
                 try:
                     if stat.S_ISDIR(os.fstat(target).st_mode):
-                        _mount_on(target, "tmpfs", "tmpfs", MS_RDONLY, label, path)
+                        mount_on(target, "tmpfs", "tmpfs", MS_RDONLY, label, path)
                         continue
                     if null < 0:
-                        null = open_null()
+                        null = self._open_null()
                     copy = mountapi.clone_tree(null, recursive=False, why=f"hide {path}")
                     try:
                         attach(copy, target, why=f"hide {path}")
@@ -335,6 +334,22 @@ class Root:
         finally:
             if null >= 0:
                 os.close(null)
+
+    def _open_null(self) -> int:
+        """The container's null device where it is one, else the host's (CVE-2025-31133)."""
+        try:
+            fd = openat2(self.fd, "dev/null", os.O_PATH | os.O_NOFOLLOW, 0, _REAL)
+        except KernelError:
+            fd = -1
+        if fd >= 0:
+            if _is_null(fd):
+                return fd
+            os.close(fd)
+        fd = openat2(-100, "/dev/null", os.O_PATH | os.O_NOFOLLOW)
+        if _is_null(fd):
+            return fd
+        os.close(fd)
+        raise KernelError("open", errno.ENODEV, path="/dev/null", detail="not the null device")
 
     def make_readonly(self, path: str) -> None:
         """Bind `path` onto itself, read-only with everything below; nothing if it is missing."""
@@ -393,22 +408,17 @@ class Root:
             set_propagation("/", propagation, why="rootfsPropagation")
 
 
-def _mount_on(target: int, source: str, fstype: str, flags: int, data: str, path: str) -> None:
+def mount_on(target: int, source: str, fstype: str, flags: int, data: str, path: str) -> None:
     """mount(2) on a descriptor; the error names the path that the user knows."""
     try:
         mount(source, f"/proc/self/fd/{target}", fstype or None, flags, data, why=f"at {path}")
     except KernelError as error:
-        raise KernelError("mount", error.errno, path=path, detail=error.detail) from error
+        raise KernelError("mount", error.errno or 0, path=path, detail=error.detail) from error
 
 
-def open_null() -> int:
-    """An O_PATH descriptor of the host's /dev/null that is nothing else (CVE-2025-31133)."""
-    fd = openat2(-100, "/dev/null", os.O_PATH | os.O_NOFOLLOW)
+def _is_null(fd: int) -> bool:
     info = os.fstat(fd)
-    if not stat.S_ISCHR(info.st_mode) or info.st_rdev != os.makedev(1, 3):
-        os.close(fd)
-        raise KernelError("open", errno.ENODEV, path="/dev/null", detail="not the null device")
-    return fd
+    return stat.S_ISCHR(info.st_mode) and info.st_rdev == os.makedev(1, 3)
 
 
 @traced(

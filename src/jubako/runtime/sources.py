@@ -54,10 +54,10 @@ class Sources:
         if self.root >= 0:
             os.close(self.root)
             self.root = -1
-        for group in (self.mounts, self.devices):
-            for source in group.values():  # type: ignore[attr-defined]
-                os.close(source.fd)
-            group.clear()  # type: ignore[attr-defined]
+        for source in (*self.mounts.values(), *self.devices.values()):
+            os.close(source.fd)
+        self.mounts.clear()
+        self.devices.clear()
 
 
 def root_path(spec: Spec, bundle: str) -> str:
@@ -127,7 +127,7 @@ def _clone(path: str, what: str, *, recursive: bool) -> int:
     try:
         return mountapi.clone_tree(path, recursive=recursive, why=what)
     except KernelError as error:
-        raise KernelError(f"open {what}", error.errno, path=path) from error
+        raise KernelError(f"open {what}", error.errno or 0, path=path) from error
 
 
 def _propagate(fd: int, flags: int) -> None:

@@ -69,6 +69,14 @@ def start_ticks(pid: int) -> tuple[int, str] | None:
     return int(fields[19]), fields[0].decode()
 
 
+def alive(record: Record) -> bool:
+    """Whether the container's init runs: that process, not another with its number."""
+    if not record["pid"] or record["boot_id"] != boot_id():
+        return False
+    found = start_ticks(record["pid"])
+    return found is not None and found[0] == record["start_ticks"] and found[1] not in "ZX"
+
+
 def now() -> str:
     """The time as RFC 3339 with nanoseconds, in UTC."""
     nanoseconds = time.time_ns()
@@ -149,7 +157,7 @@ class StateDir:
             return []
 
     def remove(self, container_id: str) -> None:
-        """Forget a container.  Idempotent.  The record goes last: an interrupted removal is seen."""
+        """Forget a container.  Idempotent.  The record goes last: half a removal is seen."""
         path = self.of(container_id)
         try:
             names = os.listdir(path)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 
-from jubako.errors import KernelError, StartError
+from jubako.errors import JubakoError, KernelError, StartError
 
 CREATE = (
     "failed to create task for container: failed to create shim task: "
@@ -70,7 +70,7 @@ def working_directory_error(path: str, number: int) -> StartError:
     )
 
 
-def init_error(error: Exception) -> StartError:
+def init_error(error: JubakoError) -> StartError:
     """A step of the set-up inside the container failed."""
     number = error.errno if isinstance(error, KernelError) else 0
     text = f"error during container init: {error}"
