@@ -1,0 +1,259 @@
+"""Images: content, layers, names, archives.
+
+Only what starting a container needs is imported here: finding an image and mounting its layers.
+Everything else (tar, compression, threads) is loaded by the methods that use it.
+"""
+
+from __future__ import annotations
+
+import time
+
+from jubako.errors import NotFound
+from jubako.images import records
+from jubako.images.layers import LayerStore
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from typing import Any, BinaryIO
+
+    from jubako.images.content import ContentStore
+    from jubako.oci.image import ImageConfig
+    from jubako.store import Store
+
+    from jubako.images.layers.tree import TreeTar
+
+    Filters = Mapping[str, Sequence[str]]
+    Items = list[dict[str, Any]]
+    Actions = list[dict[str, str]]
+    Names = list[str]
+
+__all__ = ["ImageService", "LayerStore"]
+
+
+class ImageService:
+    """The images of one root.
+
+    Image IDs are `sha256:<hex>` of the image's config.  A reference is what users type: a name with
+    or without tag, `name@digest`, a full or short ID.  Every change is one transaction: a process
+    killed in the middle leaves only temporary files, which the next change removes.
+    """
+
+    def __init__(self, store: Store):
+        self.store = store
+        self.layers = LayerStore(store)
+        self._content: ContentStore | None = None
+
+    @property
+    def content(self) -> ContentStore:
+        """The blobs of this root."""
+        if self._content is None:
+            from jubako.images.content import ContentStore
+
+            self._content = ContentStore(self.store)
+        return self._content
+
+    # --- what starting a container needs ---------------------------------------------------------
+
+    def resolve(self, reference: str) -> str:
+        """The ID of an image.
+
+        Raises NotFound (`No such image: x:latest`), InvalidReference, Conflict (ambiguous ID).
+        """
+        return records.resolve(self.store, reference)
+
+    def config(self, image_id: str) -> ImageConfig:
+        """The image's JSON (image-spec config.md), by its full ID.  Raises NotFound."""
+        return records.config_of(records.row(self.store, image_id))
+
+    def diff_ids(self, image_id: str) -> Names:
+        """The image's layers, the lowest first, by its full ID.  Raises NotFound."""
+        found = records.diff_ids(self.store, image_id)
+        if not found:
+            records.row(self.store, image_id)  # an image may have no layers
+        return found
+
+    def use(self, image_id: str) -> None:
+        """Note that the image was used now; to be called in the transaction that makes a container.
+
+        Raises NotFound if it was removed meanwhile.
+        """
+        with self.store.transaction() as db:
+            cursor = db.execute(
+                "UPDATE images SET last_used_ns = ? WHERE id = ? AND removed = 0",
+                (time.time_ns(), image_id),
+            )
+            if not cursor.rowcount:
+                raise NotFound(f"No such image: {image_id}", subject=image_id)
+
+    # --- looking ---------------------------------------------------------------------------------
+
+    def list(self, filters: Filters | None = None, all: bool = False) -> Items:
+        """Image summaries of the Engine API, the newest first.
+
+        filters: dangling, label, reference, before, since, until; each with a list of values.
+        all: also untagged images that others were made from.
+        Raises InvalidArgument (unknown filter or value), NotFound (before, since).
+        """
+        from jubako.images.listing import list_images
+
+        return list_images(self, filters or {}, all)
+
+    def inspect(self, reference: str) -> dict[str, Any]:
+        """An image as Docker's `image inspect` shows it.  Raises NotFound."""
+        from jubako.images.inspect import inspect
+
+        return inspect(self, reference)
+
+    def history(self, reference: str) -> Items:
+        """How the image was made, the latest step first: items of the Engine API."""
+        from jubako.images.inspect import history
+
+        return history(self, reference)
+
+    # --- names and removal -----------------------------------------------------------------------
+
+    def tag(self, source: str, target: str) -> None:
+        """Give an image another name, which another image then loses.
+
+        Raises NotFound, InvalidReference.
+        """
+        reference = records.parse_target(target)
+        with self.store.transaction() as db:
+            records.set_tag(db, reference, self.resolve(source))
+        self.store.flush()
+
+    def remove(self, reference: str, *, force: bool = False, prune: bool = True) -> Actions:
+        """Untag an image, and delete it when that was its last name.
+
+        force: also if stopped containers use it or it has several names.  prune: untagged parents
+        go too.  Returns what happened, in order: `{"Untagged": name}`, `{"Deleted": digest}`.
+        Raises NotFound, Conflict.
+        """
+        from jubako.images.removal import remove
+
+        return remove(self, reference, force=force, prune=prune)
+
+    def prune(
+        self, filters: Filters | None = None, all_unused: bool = False
+    ) -> tuple[Actions, int]:
+        """Remove dangling images, or all that no container uses; what happened and bytes freed.
+
+        filters: dangling, label, label!, until.
+        """
+        from jubako.images.removal import prune
+
+        return prune(self, filters or {}, all_unused)
+
+    # --- making ----------------------------------------------------------------------------------
+
+    def import_tar(
+        self,
+        stream: BinaryIO,
+        reference: str | None = None,
+        *,
+        changes: Sequence[str] = (),
+        message: str = "",
+        platform: str | None = None,
+    ) -> str:
+        """Make an image of one layer from a root file system's tar; returns its ID.
+
+        stream: a tar, plain or compressed (gzip, zstd, xz, bzip2), seekable or not.
+        changes: Dockerfile instructions, see `images.changes`.  platform: `os/arch`, default this
+        machine's.
+        Raises InvalidArgument (bad archive, change, platform), InvalidReference, KernelError.
+        """
+        from jubako.images.making import import_tar
+
+        return import_tar(
+            self, stream, reference, changes=changes, message=message, platform=platform
+        )
+
+    def commit(
+        self,
+        parent_image_id: str,
+        layer: BinaryIO | TreeTar,
+        config: dict[str, Any],
+        *,
+        author: str = "",
+        message: str = "",
+        changes: Sequence[str] = (),
+        reference: str | None = None,
+        container_id: str = "",
+    ) -> str:
+        """Make an image of another and a layer above it; returns its ID.
+
+        layer: the layer's tar, for example `layers.diff(upper)`.  config: the container's Config.
+        changes: Dockerfile instructions on top of it.
+        Raises InvalidArgument, InvalidReference, NotFound (parent), KernelError.
+        """
+        from jubako.images.making import commit
+
+        return commit(
+            self,
+            parent_image_id,
+            layer,
+            config,
+            author=author,
+            message=message,
+            changes=changes,
+            reference=reference,
+        )
+
+    def load(self, stream: BinaryIO, *, progress: Callable[[str], None] | None = None) -> list[str]:
+        """Load the images of an archive; what was loaded, as `Loaded image: x` shows it.
+
+        stream: what `docker save` writes, or an OCI layout, as a tar, plain or compressed, seekable
+        or not.  Each layer is checked against the config's diff ID, each blob against its name.
+        Either all images of the archive are loaded or none.
+        Raises InvalidArgument, IntegrityError, KernelError.
+        """
+        from jubako.images.loading import load
+
+        return load(self, stream, progress=progress)
+
+    def save(self, references: Iterable[str], out: BinaryIO, *, format: str = "docker") -> None:
+        """Write images to a tar that `load`, Docker and OCI tools read.  Equal images, equal bytes.
+
+        format: `docker` (both docker-archive and OCI layout, as Docker 25 and later) or `oci`.
+        Raises NotFound, IntegrityError (a layer is damaged), KernelError.
+        """
+        from jubako.images.saving import save
+
+        save(self, list(references), out, format=format)
+
+    def bootstrap(
+        self,
+        target: str,
+        *,
+        mirror: str | None = None,
+        include: Sequence[str] = (),
+        variant: str = "minbase",
+        tag: str | None = None,
+        progress: Callable[[str], None] | None = None,
+    ) -> str:
+        """Make a base image from a distribution's signed archive; returns its ID.
+
+        target: `debian:bookworm` (a suite, or `debian:stable`).  mirror: an archive's URL, or a
+        line for sources.list.  include: further packages.  variant: of mmdebstrap.  tag: the
+        image's name, default `target`.
+        Raises InvalidArgument, Unavailable (mmdebstrap is missing or fails).
+        """
+        from jubako.images.bootstrap import bootstrap
+
+        return bootstrap(
+            self,
+            target,
+            mirror=mirror,
+            include=include,
+            variant=variant,
+            tag=tag,
+            progress=progress,
+        )
+
+    # --- repair ----------------------------------------------------------------------------------
+
+    def recover(self) -> None:
+        """Delete what killed processes left half-made.  Cheap when there is nothing; idempotent."""
+        self.layers.recover()
+        self.content.recover()

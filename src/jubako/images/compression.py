@@ -117,7 +117,7 @@ def _inflate_gzip(buffers: Iterator[Buffer]) -> Iterator[bytes]:
             raise InvalidArgument("gzip stream ends too early: it is truncated")
 
 
-def _gzip_decompressor() -> tuple[Callable[[], Any], type[Exception]]:
+def _gzip_decompressor() -> tuple[Callable[[], Any], Any]:
     try:
         from isal import isal_zlib
     except ImportError:
@@ -178,7 +178,8 @@ def _inflate_zstd(buffers: Iterator[Buffer]) -> Iterator[bytes]:
     context = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES)
     source = _Readable(buffers)
     try:
-        with context.stream_reader(source, INPUT_BYTES, read_across_frames=True) as reader:
+        stream: Any = source  # only its `read` is used
+        with context.stream_reader(stream, INPUT_BYTES, read_across_frames=True) as reader:
             while piece := reader.read(OUTPUT_BYTES):
                 yield piece
     except zstandard.ZstdError as exc:

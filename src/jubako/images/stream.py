@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import BinaryIO
 
+    from jubako.images.layers.tree import TreeTar
+
     Buffer = bytes | memoryview
 
 CHUNK_BYTES = 1 << 20
@@ -31,7 +33,7 @@ _QUEUED_CHUNKS = 8  # bounds memory to some 20 MiB for each layer on its way
 _STUCK_S = 1.0  # how long to wait for a thread that hangs in a read nobody needs any more
 
 
-def read_chunks(stream: BinaryIO) -> Iterator[bytes]:
+def read_chunks(stream: BinaryIO | TreeTar) -> Iterator[bytes]:
     """The rest of a stream, which may be a pipe, in chunks.  Raises KernelError."""
     try:
         fd = _regular_file(stream)
@@ -48,13 +50,15 @@ def read_chunks(stream: BinaryIO) -> Iterator[bytes]:
         raise KernelError.from_oserror("read archive", exc) from exc
 
 
-def _regular_file(stream: BinaryIO) -> int | None:
+def _regular_file(stream: BinaryIO | TreeTar) -> int | None:
     """The descriptor if reading it directly is the same: a file of which nothing is buffered."""
+    if not hasattr(stream, "fileno"):
+        return None
     try:
         fd = stream.fileno()
         if stat.S_ISREG(os.fstat(fd).st_mode) and stream.tell() == os.lseek(fd, 0, os.SEEK_CUR):
             return fd
-    except (AttributeError, OSError, ValueError):  # io.UnsupportedOperation is both of the latter
+    except (OSError, ValueError):  # io.UnsupportedOperation is both
         pass
     return None
 

@@ -1,0 +1,37 @@
+"""What a layer driver does; for type checkers only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+
+class LayerDriver(Protocol):
+    """Turns a layer's tar into something overlayfs can use as a lower directory, and back.
+
+    Life cycle of one layer: `unpack` into an empty directory that nobody else sees; the store
+    checks the digest, makes it durable and renames it; from then on it never changes; `archive` as
+    often as needed; `remove`.  Drivers keep no state of their own and know no names of layers.
+
+        driver.unpack(stream, "/root/layers/.ingest/7-0")   # returns bytes of content
+        os.rename("/root/layers/.ingest/7-0", "/root/layers/<hex>")
+        b"".join(driver.archive("/root/layers/<hex>"))      # the same tar, bit for bit
+    """
+
+    name: str
+
+    def unpack(self, buffers: Iterable[bytes | memoryview], directory: str) -> int:
+        """Read a tar to its end and store it below `directory`; returns the size in bytes.
+
+        Raises InvalidArgument (hostile or malformed archive), KernelError; the caller then removes
+        the directory.
+        """
+        ...
+
+    def archive(self, directory: str) -> Iterator[bytes | memoryview]:
+        """The tar that was unpacked, bit for bit.  Raises IntegrityError, KernelError."""
+        ...
+
+    def remove(self, directory: str) -> None:
+        """Delete a layer; idempotent."""
+        ...

@@ -1,0 +1,258 @@
+"""A directory tree as a tar stream: for `export`, and for the layer of a commit."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from jubako.errors import KernelError
+from jubako.images.layers import whiteout
+from jubako.images.tar import (
+    BLOCK,
+    CHARACTER,
+    DIRECTORY,
+    FIFO,
+    HARDLINK,
+    REGULAR,
+    SYMLINK,
+    Entry,
+    TarWriter,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    Buffer = bytes | memoryview
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_CHUNK_BYTES = 1 << 20
+_MIN_HOLE_BYTES = 1 << 20  # files with less than that in holes are written out
+
+# Labels are the host's; the others are overlayfs's own.
+_HIDDEN_XATTRS = ("security.selinux", "trusted.overlay.", "user.overlay.")
+
+
+class TreeTar:
+    """The tar of a tree; an iterable of buffers, readable like a file, a context manager.
+
+    overlay: the tree is the upper directory of an overlay: whiteouts and opaque directories are
+    written as the image specification wants.  Names are sorted, so equal trees give equal bytes.
+    Hard links, devices, attributes and holes (GNU.sparse 1.0) are kept, sockets left out, as Docker
+    does.  Nothing below another mount is read.  A buffer is valid until the next step.
+    Raises KernelError.
+    """
+
+    def __init__(self, path: str, *, overlay: bool = False):
+        self._path = path
+        self._overlay = overlay
+        self._out: list[Buffer] = []
+        self._writer = TarWriter(self._out.append)
+        self._links: dict[tuple[int, int], bytes] = {}
+        self._device = -1
+        self._rest = b""
+        self._iterator: Iterator[Buffer] | None = None
+
+    def __enter__(self) -> TreeTar:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        close = getattr(self._iterator, "close", None)
+        if close is not None:
+            close()
+
+    def __iter__(self) -> Iterator[Buffer]:
+        if self._iterator is None:
+            self._iterator = self._run()
+        return self._iterator
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to `size` bytes, as a binary file; b"" at the end."""
+        while size < 0 or len(self._rest) < size:
+            piece = next(iter(self), None)
+            if piece is None:
+                break
+            self._rest += piece
+            if size > 0 and self._rest:
+                break
+        data = self._rest if size < 0 else self._rest[:size]
+        self._rest = self._rest[len(data) :]
+        return data
+
+    def _run(self) -> Iterator[Buffer]:
+        try:
+            root = os.open(self._path, _DIRECTORY)
+            try:
+                self._device = os.fstat(root).st_dev
+                if not self._overlay:
+                    self._writer.add_header(self._entry(b"./", os.fstat(root), root, b""))
+                elif self._is_opaque(root):
+                    self._writer.add_file(whiteout.OPAQUE, b"", mode=0)
+                yield from self._directory(root, b"")
+            finally:
+                os.close(root)
+            self._writer.close()
+            yield from self._take()
+        except OSError as exc:
+            if isinstance(exc, KernelError):
+                raise
+            raise KernelError.from_oserror("read", exc, path=self._path) from exc
+
+    def _take(self) -> list[Buffer]:
+        taken = self._out[:]
+        self._out.clear()
+        return taken
+
+    def _directory(self, fd: int, prefix: bytes) -> Iterator[Buffer]:
+        for name in sorted(map(os.fsencode, os.listdir(fd))):
+            try:
+                status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+            except FileNotFoundError:
+                continue  # the container may be running
+            path = prefix + name
+            if self._overlay and whiteout.is_device(status):
+                self._writer.add_file(prefix + whiteout.PREFIX + name, b"", mode=0)
+            elif stat.S_ISDIR(status.st_mode):
+                yield from self._subdirectory(fd, name, path, status)
+            elif stat.S_ISREG(status.st_mode):
+                yield from self._file(fd, name, path, status)
+            elif not stat.S_ISSOCK(status.st_mode):
+                self._add_once(self._entry(path, status, fd, name), status)
+            yield from self._take()
+
+    def _subdirectory(
+        self, parent: int, name: bytes, path: bytes, status: os.stat_result
+    ) -> Iterator[Buffer]:
+        try:
+            fd = os.open(name, _DIRECTORY, dir_fd=parent)
+        except FileNotFoundError:
+            return
+        try:
+            status = os.fstat(fd)
+            self._writer.add_header(self._entry(path + b"/", status, fd, b""))
+            if self._overlay and self._is_opaque(fd):
+                self._writer.add_file(path + b"/" + whiteout.OPAQUE, b"", mode=0)
+            yield from self._take()
+            if status.st_dev == self._device:
+                yield from self._directory(fd, path + b"/")
+        finally:
+            os.close(fd)
+
+    @staticmethod
+    def _is_opaque(fd: int) -> bool:
+        try:
+            return os.getxattr(fd, whiteout.OPAQUE_XATTR) == b"y"
+        except OSError:
+            return False  # no such attribute, or none at all
+
+    def _add_once(self, entry: Entry, status: os.stat_result) -> bool:
+        """Write the headers; a second name of an inode becomes a hard link (then False)."""
+        if status.st_nlink > 1:
+            first = self._links.setdefault((status.st_dev, status.st_ino), entry.name)
+            if first is not entry.name:
+                entry.kind, entry.link, entry.size, entry.payload_bytes = HARDLINK, first, 0, 0
+                entry.segments = None
+                entry.xattrs = {}
+                self._writer.add_header(entry)
+                return False
+        self._writer.add_header(entry)
+        return True
+
+    def _file(
+        self, parent: int, name: bytes, path: bytes, status: os.stat_result
+    ) -> Iterator[Buffer]:
+        try:
+            fd = os.open(name, _FILE, dir_fd=parent)
+        except FileNotFoundError:
+            return
+        try:
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
+                return  # replaced while we looked
+            entry = self._entry(path, status, fd, b"")
+            if status.st_size - status.st_blocks * 512 >= _MIN_HOLE_BYTES:
+                entry.segments = _segments(fd, status.st_size)
+                entry.payload_bytes = sum(length for _, length in entry.segments)
+            if not self._add_once(entry, status):
+                return
+            yield from self._take()
+            for offset, length in entry.segments or ((0, entry.size),):
+                if not length:
+                    continue
+                os.lseek(fd, offset, os.SEEK_SET)
+                while length:
+                    piece = os.read(fd, min(length, _CHUNK_BYTES))
+                    if not piece:
+                        # It shrank while it was read: the header's promise is kept with zeros.
+                        piece = bytes(min(length, _CHUNK_BYTES))
+                    length -= len(piece)
+                    yield piece
+            self._writer.pad(entry.payload_bytes)
+        finally:
+            os.close(fd)
+
+    def _entry(self, path: bytes, status: os.stat_result, fd: int, name: bytes) -> Entry:
+        """fd, name: the file itself with an empty name, or its parent directory and its name."""
+        mode = status.st_mode
+        entry = Entry(
+            path,
+            _KINDS[stat.S_IFMT(mode)],
+            mode=stat.S_IMODE(mode),
+            uid=status.st_uid,
+            gid=status.st_gid,
+            mtime_ns=status.st_mtime_ns,
+        )
+        if entry.kind == REGULAR:
+            entry.size = entry.payload_bytes = status.st_size
+        elif entry.kind == SYMLINK:
+            entry.link = os.fsencode(os.readlink(name, dir_fd=fd))
+        elif entry.kind in (CHARACTER, BLOCK):
+            entry.major, entry.minor = os.major(status.st_rdev), os.minor(status.st_rdev)
+        where: int | bytes = b"/proc/self/fd/%d/%s" % (fd, name) if name else fd
+        entry.xattrs = _xattrs(where)
+        return entry
+
+
+_KINDS = {
+    stat.S_IFREG: REGULAR,
+    stat.S_IFDIR: DIRECTORY,
+    stat.S_IFLNK: SYMLINK,
+    stat.S_IFCHR: CHARACTER,
+    stat.S_IFBLK: BLOCK,
+    stat.S_IFIFO: FIFO,
+}
+
+
+def _xattrs(where: int | bytes) -> dict[bytes, bytes]:
+    try:
+        if isinstance(where, int):
+            names = os.listxattr(where)
+            return {
+                os.fsencode(name): os.getxattr(where, name)
+                for name in names
+                if not name.startswith(_HIDDEN_XATTRS)
+            }
+        names = os.listxattr(where, follow_symlinks=False)
+        return {
+            os.fsencode(name): os.getxattr(where, name, follow_symlinks=False)
+            for name in names
+            if not name.startswith(_HIDDEN_XATTRS)
+        }
+    except OSError:
+        return {}  # a file system without attributes, or the file is gone
+
+
+def _segments(fd: int, size: int) -> list[tuple[int, int]]:
+    """Where a file holds data (lseek(2), SEEK_DATA)."""
+    segments = []
+    end = 0
+    while end < size:
+        try:
+            start = os.lseek(fd, end, os.SEEK_DATA)
+        except OSError:
+            break  # ENXIO: only a hole is left
+        end = min(os.lseek(fd, start, os.SEEK_HOLE), size)
+        if end > start:
+            segments.append((start, end - start))
+    return segments

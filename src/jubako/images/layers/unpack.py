@@ -1,0 +1,520 @@
+"""Unpacking a layer's tar into a directory, whatever the archive tries.
+
+Each entry is made by calls relative to a descriptor of its parent directory, which openat2 resolves
+inside the layer's root, and never follows a link in the last component.  Absolute names and links
+mean the image's root.  Order for each file: owner, mode (chown clears setuid), attributes (chown
+clears security.capability), times.  Directories get theirs last, because making what is in them
+changes their times and a mode may lock out those who are not root.
+
+Whiteouts are turned into overlayfs's form when all else is done, so that, whatever their order in
+the archive, they hide lower layers only and never what this layer brings (image-spec layer.md).
+"""
+
+from __future__ import annotations
+
+import array
+import errno
+import os
+import stat
+
+from jubako.errors import InvalidArgument, KernelError
+from jubako.images.layers import whiteout
+from jubako.images.layers.split import FILE_NAME, SplitWriter, rewrite
+from jubako.images.tar import (
+    BLOCK,
+    CHARACTER,
+    DIRECTORY,
+    FIFO,
+    HARDLINK,
+    REGULAR,
+    SYMLINK,
+    Entry,
+    Limits,
+    TarReader,
+)
+from jubako.linux.openat2 import mkdir_in_root, open_in_root
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    Buffer = bytes | memoryview
+
+_OPEN_PARENTS = 128  # descriptors kept; archives go through directories one after another
+_IMPLIED_MODE = 0o755  # of directories that have no entry of their own, as Docker makes them
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_MAX_ID = (1 << 32) - 2  # the next one means "leave it" to chown(2)
+
+# Not the image's business: labels are the host's policy, and overlayfs obeys the others.
+_IGNORED_XATTRS = (b"security.selinux", *whiteout.CONTROL_XATTRS)
+
+ROOT_MARK = "root"  # beside `diff`: the archive has an entry for the root directory
+OPAQUE_MARK = "opaque"  # beside `diff`: no layer below this one shows
+_SHADOWED = "shadowed"
+
+
+def unpack(buffers: Iterable[Buffer], directory: str, limits: Limits | None = None) -> int:
+    """Unpack an archive into the empty directory `directory`; returns the layer's size in bytes.
+
+    It then holds `diff`, the tree in overlayfs's form, `split`, the recipe of the archive, and the
+    marks.  The size is that of regular files and link targets, as Docker counts.  `buffers` is read
+    to its end.  After an error the content of `directory` is of no use, and nothing outside has
+    been touched.  Raises InvalidArgument (hostile or malformed archive), KernelError.
+    """
+    with SplitWriter(f"{directory}/{FILE_NAME}") as split:
+        unpacker = _Unpacker(directory, split)
+        try:
+            reader = TarReader(buffers, limits=limits, on_raw=split.raw)
+            unpacker.run(reader)
+            reader.drain()
+            split.finish()
+        except OSError as exc:
+            if isinstance(exc, KernelError):
+                raise
+            raise _kernel_error(exc, unpacker.current) from exc
+        finally:
+            unpacker.close()
+    if unpacker.shadowed:
+        unpacker.relocate()
+    return unpacker.size
+
+
+def _kernel_error(exc: OSError, current: bytes) -> KernelError:
+    path = os.fsdecode(current) or None
+    hint = None
+    if exc.errno == errno.ENOSPC:
+        hint = "free some disk space: jubako image prune"
+    return KernelError("unpack", exc.errno or 0, path=path, hint=hint)
+
+
+class _Unpacker:
+    def __init__(self, directory: str, split: SplitWriter):
+        self._directory = directory
+        self._split = split
+        self._top = f"{directory}/diff"
+        os.mkdir(self._top, 0o755)
+        _drop_default_acl(self._top)
+        self._root = os.open(self._top, _DIRECTORY)
+        os.fchmod(self._root, 0o755)
+        self._parents: dict[bytes, int] = {}
+        self._directories: dict[bytes, Entry] = {}
+        self._whiteouts: list[tuple[bytes, bytes]] = []
+        self._opaque: list[bytes] = []
+        self._inodes = array.array("Q")  # of the file of each payload in `split`
+        self.shadowed = 0
+        self.size = 0
+        self.current = b""
+
+    def close(self) -> None:
+        self._forget_parents()
+        os.close(self._root)
+
+    # --- the archive -----------------------------------------------------------------------------
+
+    def run(self, reader: TarReader) -> None:
+        for entry in reader:
+            self.current = name = entry.name
+            path = _clean(name, entry)
+            parent_path, _, base = path.rpartition(b"/")
+            if base.startswith(whiteout.PREFIX) or b"/.wh." in path or path.startswith(b".wh."):
+                self._whiteout(parent_path, base, path)
+                self._to_split(reader)
+                continue
+            if not path:
+                if entry.kind != DIRECTORY:
+                    raise InvalidArgument(f"{name!r}: the root of an archive is a directory")
+                self._directories[b""] = entry
+                continue
+            if not (0 <= entry.uid <= _MAX_ID and 0 <= entry.gid <= _MAX_ID):
+                raise InvalidArgument(
+                    f"{os.fsdecode(path)!r}: owner {entry.uid}:{entry.gid} is out of range"
+                )
+            parent = self._parent(parent_path)
+            kind = entry.kind
+            if kind == REGULAR:
+                self._file(reader, entry, path, parent, base)
+            elif kind == DIRECTORY:
+                self._make_directory(entry, path, parent, base)
+            elif kind == SYMLINK:
+                self._symlink(entry, path, parent, base)
+            elif kind == HARDLINK:
+                self._hard_link(entry, path, parent, base)
+            else:
+                self._device(entry, parent, base)
+        self.current = b""
+        self._finish()
+
+    def _to_split(self, reader: TarReader) -> None:
+        for piece in reader.payload():
+            self._split.raw(piece)
+
+    def _file(self, reader: TarReader, entry: Entry, path: bytes, parent: int, base: bytes) -> None:
+        try:
+            fd = os.open(base, _NEW_FILE, 0o600, dir_fd=parent)
+        except FileExistsError:
+            self._replace(path, parent, base)
+            fd = os.open(base, _NEW_FILE, 0o600, dir_fd=parent)
+        try:
+            if entry.segments is not None:
+                self._sparse_content(reader, entry, fd)
+            else:
+                for piece in reader.payload():
+                    if os.write(fd, piece) != len(piece):
+                        # A short write comes before ENOSPC or EFBIG: let the rest say which.
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self.size += entry.size
+            if entry.uid or entry.gid:
+                os.fchown(fd, entry.uid, entry.gid)
+            os.fchmod(fd, entry.mode)
+            if entry.xattrs:
+                _set_xattrs(fd, entry)
+            os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
+            if entry.payload_bytes:
+                self._inodes.append(os.fstat(fd).st_ino)
+                self._split.payload(path, entry.payload_bytes, entry.segments)
+        finally:
+            os.close(fd)
+
+    def _sparse_content(self, reader: TarReader, entry: Entry, fd: int) -> None:
+        os.ftruncate(fd, entry.size)
+        segments = iter(entry.segments or ())
+        offset = left = 0
+        for piece in reader.payload():
+            while piece:
+                if not left:
+                    offset, left = next(segments)
+                count = os.pwrite(fd, piece[:left], offset)
+                offset += count
+                left -= count
+                piece = piece[count:]
+
+    def _make_directory(self, entry: Entry, path: bytes, parent: int, base: bytes) -> None:
+        try:
+            os.mkdir(base, 0o700, dir_fd=parent)
+        except FileExistsError:
+            status = os.stat(base, dir_fd=parent, follow_symlinks=False)
+            if not stat.S_ISDIR(status.st_mode):
+                self._replace(path, parent, base)
+                os.mkdir(base, 0o700, dir_fd=parent)
+        self._directories[path] = entry
+
+    def _symlink(self, entry: Entry, path: bytes, parent: int, base: bytes) -> None:
+        target = entry.link
+        if not target.startswith(b"/") and _leaves_root(path, target):
+            # It could do no harm here, but Docker refuses such an image, and so it is none.
+            raise InvalidArgument(
+                f"invalid symlink {os.fsdecode(path)!r} -> {os.fsdecode(target)!r}: "
+                "it points outside of the archive"
+            )
+        try:
+            os.symlink(target, base, dir_fd=parent)
+        except FileExistsError:
+            self._replace(path, parent, base)
+            os.symlink(target, base, dir_fd=parent)
+        self.size += len(target)
+        self._set_owner_and_times(entry, parent, base)
+
+    def _hard_link(self, entry: Entry, path: bytes, parent: int, base: bytes) -> None:
+        target = _clean(entry.link, entry)
+        if not target or b".wh." in target and whiteout.PREFIX in target.split(b"/")[-1][:4]:
+            raise InvalidArgument(
+                f"invalid hard link {os.fsdecode(path)!r} -> {os.fsdecode(entry.link)!r}"
+            )
+        if target == path:
+            return  # GNU tar writes this when a file is named twice on its command line
+        target_parent, _, target_base = target.rpartition(b"/")
+        try:
+            source = self._parent(target_parent, make=False)
+            parent = self._parent(path.rpartition(b"/")[0])  # the line above may have closed it
+            try:
+                os.link(
+                    target_base, base, src_dir_fd=source, dst_dir_fd=parent, follow_symlinks=False
+                )
+            except FileExistsError:
+                here = os.stat(base, dir_fd=parent, follow_symlinks=False)
+                there = os.stat(target_base, dir_fd=source, follow_symlinks=False)
+                if (here.st_ino, here.st_dev) == (there.st_ino, there.st_dev):
+                    return
+                self._replace(path, parent, base)
+                source = self._parent(target_parent, make=False)
+                parent = self._parent(path.rpartition(b"/")[0])
+                os.link(
+                    target_base, base, src_dir_fd=source, dst_dir_fd=parent, follow_symlinks=False
+                )
+        except OSError as exc:
+            if exc.errno not in (errno.ENOENT, errno.ENOTDIR, errno.EPERM, errno.ELOOP):
+                raise
+            raise InvalidArgument(
+                f"invalid hard link {os.fsdecode(path)!r} -> {os.fsdecode(entry.link)!r}: "
+                f"{os.strerror(exc.errno)}"
+            ) from exc
+
+    def _device(self, entry: Entry, parent: int, base: bytes) -> None:
+        mode = {CHARACTER: stat.S_IFCHR, BLOCK: stat.S_IFBLK, FIFO: stat.S_IFIFO}[entry.kind]
+        if entry.kind != FIFO and not (0 <= entry.major < 1 << 32 and 0 <= entry.minor < 1 << 32):
+            raise InvalidArgument(f"{os.fsdecode(self.current)!r}: no such device number")
+        device = 0 if entry.kind == FIFO else os.makedev(entry.major, entry.minor)
+        if entry.kind == CHARACTER and device == 0:
+            raise InvalidArgument(
+                f"{os.fsdecode(self.current)!r}: character device 0/0 would hide a file"
+            )
+        try:
+            os.mknod(base, mode | 0o600, device, dir_fd=parent)
+        except FileExistsError:
+            self._replace(_clean(entry.name, entry), parent, base)
+            os.mknod(base, mode | 0o600, device, dir_fd=parent)
+        self._set_owner_and_times(entry, parent, base)
+
+    def _set_owner_and_times(self, entry: Entry, parent: int, base: bytes) -> None:
+        if entry.uid or entry.gid:
+            os.chown(base, entry.uid, entry.gid, dir_fd=parent, follow_symlinks=False)
+        if entry.kind != SYMLINK:
+            os.chmod(base, entry.mode, dir_fd=parent)  # we made it: it is no link
+        if entry.xattrs:
+            _set_xattrs(b"/proc/self/fd/%d/%s" % (parent, base), entry)
+        times = (entry.mtime_ns, entry.mtime_ns)
+        os.utime(base, ns=times, dir_fd=parent, follow_symlinks=False)
+
+    def _whiteout(self, parent: bytes, base: bytes, path: bytes) -> None:
+        if base == whiteout.OPAQUE:
+            self._opaque.append(parent)
+        elif base.startswith(whiteout.META_PREFIX) or path.startswith(whiteout.META_PREFIX):
+            return  # AUFS's own files
+        elif not base.startswith(whiteout.PREFIX):
+            raise InvalidArgument(
+                f"{os.fsdecode(path)!r}: names that begin with .wh. are those of whiteouts"
+            )
+        else:
+            name = base[len(whiteout.PREFIX) :]
+            if name in (b"", b".", b".."):
+                raise InvalidArgument(f"{os.fsdecode(path)!r}: a whiteout without a name")
+            self._whiteouts.append((parent, name))
+
+    # --- parents ---------------------------------------------------------------------------------
+
+    def _parent(self, path: bytes, *, make: bool = True) -> int:
+        """A descriptor of the directory; it stays open at least until the next call."""
+        if not path:
+            return self._root
+        fd = self._parents.get(path)
+        if fd is not None:
+            return fd
+        if len(self._parents) >= _OPEN_PARENTS:
+            self._forget_parents()
+        name = os.fsdecode(path)
+        flags = os.O_PATH | os.O_DIRECTORY
+        try:
+            fd = open_in_root(self._root, name, flags)
+        except KernelError as exc:
+            if exc.errno != errno.ENOENT or not make:
+                raise
+            fd = mkdir_in_root(self._root, name, 0o700)
+            # Each that was made gets a mode at the end, unless the archive still brings one.
+            parts = path.split(b"/")
+            for count in range(1, len(parts) + 1):
+                implied = Entry(b"/".join(parts[:count]), DIRECTORY, mode=-1)
+                self._directories.setdefault(implied.name, implied)
+        self._parents[path] = fd
+        return fd
+
+    def _forget_parents(self) -> None:
+        for fd in self._parents.values():
+            os.close(fd)
+        self._parents.clear()
+
+    def _replace(self, path: bytes, parent: int, base: bytes) -> None:
+        """Make room for a second entry of the same name.
+
+        Files whose content is part of the archive move to `shadowed`: the recipe needs them.
+        """
+        status = os.stat(base, dir_fd=parent, follow_symlinks=False)
+        if stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode):
+            self._shadow(parent, base)
+        else:
+            os.unlink(base, dir_fd=parent)
+            if stat.S_ISLNK(status.st_mode):
+                self.shadowed = self.shadowed or 1  # paths of the recipe may lead through it
+        if not stat.S_ISREG(status.st_mode):
+            for name in [name for name in self._directories if _is_below(name, path)]:
+                del self._directories[name]
+            stale = [name for name, fd in self._parents.items() if fd != parent]
+            for name in stale:
+                os.close(self._parents.pop(name))
+
+    def _shadow(self, parent: int, base: bytes) -> None:
+        directory = f"{self._directory}/{_SHADOWED}"
+        if not os.path.isdir(directory):
+            os.mkdir(directory, 0o700)
+            self.shadowed = self.shadowed or 1
+        os.rename(base, f"{directory}/{self.shadowed}".encode(), src_dir_fd=parent)
+        self.shadowed += 1
+
+    def relocate(self) -> None:
+        """After replacements: give each payload of the recipe the place where it is in the end."""
+        places: dict[int, bytes] = {}
+        self.size = 0
+        for mark, top in ((b"", self._top), (b"\0", f"{self._directory}/{_SHADOWED}")):
+            start = len(os.fsencode(top)) + 1
+            for directory, names, files in os.walk(os.fsencode(top)):
+                links = [name for name in names if os.path.islink(os.path.join(directory, name))]
+                for name in files + links:
+                    path = os.path.join(directory, name)
+                    status = os.lstat(path)
+                    if status.st_ino in places:
+                        continue
+                    if not mark and not stat.S_ISCHR(status.st_mode):
+                        self.size += status.st_size
+                    if stat.S_ISREG(status.st_mode):
+                        places[status.st_ino] = mark + path[start:]
+        inodes = self._inodes
+        rewrite(f"{self._directory}/{FILE_NAME}", lambda number, _: places[inodes[number]])
+
+    # --- at the end ------------------------------------------------------------------------------
+
+    def _finish(self) -> None:
+        for parent_path, name in self._whiteouts:
+            self._apply_whiteout(parent_path, name)
+        for path in self._opaque:
+            if not path:
+                # The kernel merges the roots of all layers whatever their attributes say.
+                self._mark(OPAQUE_MARK)
+                continue
+            try:
+                self._set_opaque(self._parent(path))
+            except KernelError as exc:
+                if exc.errno != errno.ENOTDIR:  # a file of this layer hides the directory anyway
+                    raise
+        self._forget_parents()
+        if b"" in self._directories:
+            self._mark(ROOT_MARK)
+        for path in sorted(self._directories, reverse=True):
+            self._finish_directory(path, self._directories[path])
+
+    def _apply_whiteout(self, parent_path: bytes, name: bytes) -> None:
+        try:
+            parent = self._parent(parent_path)
+        except KernelError as exc:
+            if exc.errno == errno.ENOTDIR:
+                return  # as above
+            raise
+        try:
+            os.mknod(name, stat.S_IFCHR, 0, dir_fd=parent)
+        except FileExistsError:
+            # This layer brings it: if it is a directory, what lower layers had in it is gone.
+            status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+            if stat.S_ISDIR(status.st_mode):
+                fd = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+                try:
+                    self._set_opaque(fd)
+                finally:
+                    os.close(fd)
+
+    @staticmethod
+    def _set_opaque(fd: int) -> None:
+        os.setxattr(f"/proc/self/fd/{fd}", whiteout.OPAQUE_XATTR, b"y")
+
+    def _mark(self, name: str) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+        os.close(os.open(f"{self._directory}/{name}", flags, 0o600))
+
+    def _finish_directory(self, path: bytes, entry: Entry) -> None:
+        try:
+            fd = open_in_root(self._root, os.fsdecode(path) or ".", _DIRECTORY)
+        except KernelError as exc:
+            if exc.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                return  # something else has taken its place
+            raise
+        try:
+            if entry.mode < 0:  # implied
+                os.fchmod(fd, _IMPLIED_MODE)
+                return
+            if not (0 <= entry.uid <= _MAX_ID and 0 <= entry.gid <= _MAX_ID):
+                raise InvalidArgument(
+                    f"{os.fsdecode(path)!r}: owner {entry.uid}:{entry.gid} is out of range"
+                )
+            os.fchown(fd, entry.uid, entry.gid)
+            os.fchmod(fd, entry.mode)
+            if entry.xattrs:
+                _set_xattrs(fd, entry)
+            os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
+        finally:
+            os.close(fd)
+
+
+def _clean(name: bytes, entry: Entry) -> bytes:
+    """The path relative to the root, without empty and dot components; b"" is the root.
+
+    Raises InvalidArgument if `..` leads out of the root, by the letter as in Docker.
+    """
+    path = name[2:] if name.startswith(b"./") else name
+    if path.endswith(b"/"):
+        path = path[:-1]
+    if (
+        b"//" not in path
+        and b"/." not in path
+        and not path.startswith((b".", b"/"))
+        and not path.endswith(b"/")
+    ):
+        return path
+    parts: list[bytes] = []
+    for part in path.split(b"/"):
+        if part == b"..":
+            if not parts:
+                raise InvalidArgument(
+                    f"{os.fsdecode(entry.name)!r}: {os.fsdecode(name)!r} leads out of the archive"
+                )
+            parts.pop()
+        elif part not in (b"", b"."):
+            parts.append(part)
+    return b"/".join(parts)
+
+
+def _leaves_root(path: bytes, target: bytes) -> bool:
+    """Whether a relative link at `path` points above the root, by the letter."""
+    if b".." not in target:
+        return False
+    depth = path.count(b"/")
+    for part in target.split(b"/"):
+        if part == b"..":
+            depth -= 1
+            if depth < 0:
+                return True
+        elif part not in (b"", b"."):
+            depth += 1
+    return False
+
+
+def _is_below(path: bytes, top: bytes) -> bool:
+    return path == top or path.startswith(top + b"/")
+
+
+def _set_xattrs(where: int | bytes, entry: Entry) -> None:
+    for key, value in entry.xattrs.items():
+        if key.startswith(_IGNORED_XATTRS):
+            continue
+        if b"\0" in key:
+            raise InvalidArgument(f"{os.fsdecode(entry.name)!r}: attribute with a zero byte")
+        try:
+            if isinstance(where, int):
+                os.setxattr(where, key, value)
+            else:
+                os.setxattr(where, key, value, follow_symlinks=False)
+        except OSError as exc:
+            # As Docker: the file system has none, or this kind of file may have none.
+            if exc.errno not in (errno.EOPNOTSUPP, errno.EPERM):
+                raise KernelError(
+                    "set attribute",
+                    exc.errno or 0,
+                    path=os.fsdecode(entry.name),
+                    detail=os.fsdecode(key),
+                ) from exc
+
+
+def _drop_default_acl(path: str) -> None:
+    """Without it new files have the modes we give them."""
+    try:
+        os.removexattr(path, "system.posix_acl_default")
+    except OSError as exc:
+        if exc.errno not in (errno.ENODATA, errno.EOPNOTSUPP):
+            raise

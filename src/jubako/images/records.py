@@ -1,0 +1,168 @@
+"""Rows of images and tags: how a user's word finds an image, and how an image is written down."""
+
+from __future__ import annotations
+
+import json
+import time
+
+from jubako.errors import Conflict, InvalidReference, NotFound
+from jubako.oci.reference import parse
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Sequence
+
+    from jubako.oci.image import ImageConfig
+    from jubako.oci.reference import Reference
+    from jubako.store import Store
+
+_HEX = frozenset("0123456789abcdef")
+_ID_PREFIX = "sha256:"
+
+
+def _is_hex(text: str) -> bool:
+    return 0 < len(text) <= 64 and _HEX.issuperset(text)
+
+
+def resolve(store: Store, reference: str) -> str:
+    """The image ID for a name, `name@digest`, a full or a short ID; names win over short IDs.
+
+    Raises NotFound with Docker's text, InvalidReference, Conflict (ambiguous short ID).
+    """
+    db = store.db
+    digits = reference.removeprefix(_ID_PREFIX)
+    if len(digits) == 64 and _is_hex(digits):
+        row = db.execute(
+            "SELECT id FROM images WHERE id = ? AND removed = 0", (_ID_PREFIX + digits,)
+        ).fetchone()
+        if row is None:
+            raise NotFound(f"No such image: {_ID_PREFIX}{digits}", subject=reference)
+        return str(row[0])
+    found = None
+    wanted = reference
+    if not reference.startswith(_ID_PREFIX):
+        name = tag_name(parse(reference))
+        wanted = parse(reference).tagged().familiar()
+        found = db.execute("SELECT image_id FROM tags WHERE name = ?", (name,)).fetchone()
+    if found is None and _is_hex(digits):
+        rows = db.execute(
+            "SELECT id FROM images WHERE id >= ? AND id < ? AND removed = 0 LIMIT 2",
+            (_ID_PREFIX + digits, _ID_PREFIX + digits + "g"),
+        ).fetchall()
+        if len(rows) > 1:
+            raise Conflict(f"multiple IDs found with provided prefix: {digits}", subject=reference)
+        found = rows[0] if rows else None
+    if found is None:
+        raise NotFound(f"No such image: {wanted}", subject=reference)
+    return str(found[0])
+
+
+def tag_name(reference: Reference) -> str:
+    """The key in the table `tags`; a digest makes the tag irrelevant, as for Docker."""
+    if reference.digest is not None:
+        return str(reference.with_digest(reference.digest))
+    return str(reference.tagged())
+
+
+def is_id_prefix(image_id: str, reference: str) -> bool:
+    """Whether the user named the image by (a part of) its ID."""
+    return image_id.startswith(reference) or image_id.partition(":")[2].startswith(reference)
+
+
+def row(store: Store, image_id: str) -> sqlite3.Row:
+    """The row of an image.  Raises NotFound."""
+    found = store.db.execute("SELECT * FROM images WHERE id = ?", (image_id,)).fetchone()
+    if found is None:
+        raise NotFound(f"No such image: {image_id}", subject=image_id)
+    return found  # type: ignore[no-any-return]
+
+
+def config_of(found: sqlite3.Row) -> ImageConfig:
+    """The parsed config of a row."""
+    return json.loads(found["config"])  # type: ignore[no-any-return]
+
+
+def diff_ids(store: Store, image_id: str) -> list[str]:
+    """The image's layers, the lowest first."""
+    query = "SELECT diff_id FROM image_layers WHERE image_id = ? ORDER BY position"
+    return [found[0] for found in store.db.execute(query, (image_id,))]
+
+
+def references(db: sqlite3.Connection, image_id: str) -> list[Reference]:
+    """All names of an image, tags and digests, in alphabetical order."""
+    query = "SELECT name FROM tags WHERE image_id = ? ORDER BY name"
+    return [parse(found[0]) for found in db.execute(query, (image_id,))]
+
+
+def children(db: sqlite3.Connection, image_id: str) -> list[str]:
+    """Images made from this one on this machine."""
+    query = "SELECT id FROM images WHERE parent = ? AND removed = 0"
+    return [found[0] for found in db.execute(query, (image_id,))]
+
+
+def insert_image(
+    db: sqlite3.Connection,
+    image_id: str,
+    config: bytes,
+    layers: Sequence[str],
+    *,
+    parent: str | None = None,
+    manifest: str | None = None,
+) -> None:
+    """Write an image down; one that exists stays as it is, one removed by force comes back.
+
+    For use inside a transaction, after the layers' rows.
+    """
+    text = config.decode("utf-8")
+    parsed: ImageConfig = json.loads(text)
+    marks = ", ".join("?" * len(layers))
+    sizes = dict(
+        db.execute(
+            f"SELECT diff_id, size_bytes FROM layers WHERE diff_id IN ({marks})", tuple(layers)
+        ).fetchall()
+    )
+    missing = [layer for layer in layers if layer not in sizes]
+    if missing:
+        raise NotFound(f"image {image_id}: no such layer: {missing[0]}", subject=missing[0])
+    now = time.time_ns()
+    cursor = db.execute(
+        "INSERT INTO images (id, manifest, parent, created, size_bytes, config, last_used_ns)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET removed = 0"
+        " RETURNING last_used_ns",
+        (
+            image_id,
+            manifest,
+            parent,
+            parsed.get("created") or "",
+            sum(sizes[layer] for layer in layers),
+            text,
+            now,
+        ),
+    )
+    cursor.fetchall()
+    db.executemany(
+        "INSERT OR IGNORE INTO image_layers (image_id, position, diff_id) VALUES (?, ?, ?)",
+        [(image_id, position, layer) for position, layer in enumerate(layers)],
+    )
+
+
+def set_tag(db: sqlite3.Connection, reference: Reference, image_id: str) -> str | None:
+    """Point a name at an image; returns the ID of the image that had it before, if another."""
+    name = tag_name(reference)
+    before = db.execute("SELECT image_id FROM tags WHERE name = ?", (name,)).fetchone()
+    db.execute(
+        "INSERT INTO tags (name, image_id, updated_ns) VALUES (?, ?, ?)"
+        " ON CONFLICT (name) DO UPDATE SET image_id = excluded.image_id,"
+        " updated_ns = excluded.updated_ns",
+        (name, image_id, time.time_ns()),
+    )
+    return before[0] if before and before[0] != image_id else None
+
+
+def parse_target(text: str) -> Reference:
+    """A name to give to an image: no digest.  Raises InvalidReference with Docker's text."""
+    reference = parse(text)
+    if reference.digest is not None:
+        raise InvalidReference("refusing to create a tag with a digest reference", subject=text)
+    return reference.tagged()
