@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 
 from jubako.containers import binds
+from jubako.containers.validate import check_request
 from jubako.errors import InvalidArgument
 from jubako.oci import runtime_defaults
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from jubako.containers.model import Config, HostConfig, Json
@@ -142,6 +143,7 @@ def merge(
     warnings: list[str] = []
     result = _filled("Config", config, _CONFIG)
     host = _filled("HostConfig", host_config, _HOST)
+    check_request(result, host)
     image = (image_config or {}).get("config") or {}
     _merge_image(result, image)
     if result["Entrypoint"] == [""]:  # --entrypoint "" removes that of the image
@@ -165,6 +167,18 @@ def command(config: Config) -> tuple[str, list[str]]:
     """(Path, Args) of the container's process: entry point first, then the command."""
     words = [*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ())]
     return words[0], words[1:]
+
+
+def pin_namespaces(host: HostConfig, find: Callable[[str], str]) -> None:
+    """Replace names by IDs in the modes `container:NAME`: a rename must not change who is meant.
+
+    find: the ID for a name, ID or prefix; what it raises comes through.
+    """
+    for key in ("PidMode", "IpcMode", "NetworkMode"):
+        mode: str = host[key]  # type: ignore[literal-required]
+        kind, colon, reference = mode.partition(":")
+        if colon and kind == "container":
+            host[key] = f"container:{find(reference)}"  # type: ignore[literal-required]
 
 
 def cgroup_namespace_default(*, privileged: bool) -> str:
@@ -313,6 +327,7 @@ def _complete_host(host: dict[str, Any], default_runtime: str, warnings: list[st
         host["MemorySwap"] = host["Memory"] * 2
     if host["MemorySwappiness"] == -1:  # what the command line sends for "not given"
         host["MemorySwappiness"] = None
+    _complete_security(host)
     _complete_paths(host)
     if host["NetworkMode"] == "host" and host["PortBindings"]:
         warnings.append("Published ports are discarded when using host network mode")
@@ -321,6 +336,15 @@ def _complete_host(host: dict[str, Any], default_runtime: str, warnings: list[st
             "OOM killer is disabled for the container, but no memory limit is set, "
             "this can result in the system running out of resources."
         )
+
+
+def _complete_security(host: dict[str, Any]) -> None:
+    """SELinux cannot confine what shares the host's processes: Docker then switches it off."""
+    given = host["SecurityOpt"] or []
+    if any(option.startswith("label=") for option in given):
+        return
+    if host["Privileged"] or host["IpcMode"] == "host" or host["PidMode"] == "host":
+        host["SecurityOpt"] = [*given, "label=disable"]
 
 
 def _complete_paths(host: dict[str, Any]) -> None:

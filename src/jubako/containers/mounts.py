@@ -60,11 +60,12 @@ def _resolve(
     other: Callable[[str], ContainerRecord],
 ) -> list[MountPoint]:
     points: dict[str, MountPoint] = {}
-    given: set[str] = set(host.get("Tmpfs") or ())
+    tmpfs = {binds.clean(target) for target in host.get("Tmpfs") or ()}
+    given: set[str] = set()
 
-    def claim(point: MountPoint) -> None:
+    def claim(point: MountPoint, taken: set[str]) -> None:
         target = point["Destination"]
-        if target in given:
+        if target in taken:
             raise InvalidArgument(f"Duplicate mount point: {target}", subject=target)
         given.add(target)
 
@@ -77,15 +78,15 @@ def _resolve(
             points[theirs["Destination"]] = _inherited(theirs, mode, container_id, volumes)
     for text in host.get("Binds") or ():
         point = binds.parse_bind(text, host.get("VolumeDriver") or "")
-        claim(point)
+        claim(point, given | tmpfs)
         points[point["Destination"]] = volume(point) if point["Type"] == "volume" else point
     for spec in host.get("Mounts") or ():
         point = binds.parse_mount(spec)
-        claim(point)
+        claim(point, given)
         points[point["Destination"]] = volume(point) if point["Type"] == "volume" else point
     for path in sorted(config.get("Volumes") or ()):
         target = binds.clean(path)
-        if target not in points and target not in given:
+        if target not in points and target not in tmpfs:
             points[target] = volume(_anonymous(target))
     _release_hidden(container_id, points, volumes)
     return list(points.values())
