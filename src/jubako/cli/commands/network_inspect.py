@@ -1,0 +1,24 @@
+"""`jubako network inspect`: everything about networks."""
+
+from __future__ import annotations
+
+from jubako.cli import inspecting
+from jubako.cli.flags import STRING, Command, Flag
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jubako.cli.flags import Call
+    from jubako.cli.session import Session
+
+COMMAND = Command(
+    "[OPTIONS] NETWORK [NETWORK...]",
+    (Flag("format", "f", STRING), Flag("verbose", "v")),
+    minimum=1,
+    maximum=None,
+)
+
+
+def run(session: Session, call: Call) -> int:
+    return inspecting.write(
+        session, call.args, call.text("format"), session.engine.networks.inspect
+    )

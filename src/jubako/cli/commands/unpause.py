@@ -1,0 +1,17 @@
+"""`jubako unpause`: paused containers go on."""
+
+from __future__ import annotations
+
+from jubako.cli import many
+from jubako.cli.flags import Command
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jubako.cli.flags import Call
+    from jubako.cli.session import Session
+
+COMMAND = Command("CONTAINER [CONTAINER...]", minimum=1, maximum=None)
+
+
+def run(session: Session, call: Call) -> int:
+    return many.each(session, call.args, session.engine.containers.unpause)

@@ -1,0 +1,67 @@
+"""What the `inspect` commands share: several objects as a JSON array, or through a template."""
+
+from __future__ import annotations
+
+from jubako.errors import InvalidArgument, JubakoError, raise_all
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from jubako.cli.session import Session
+
+BAD_TEMPLATE = 64  # the exit code of Docker's inspect for a template that does not parse
+
+
+def write(session: Session, refs: Sequence[str], layout: str, get: Callable[[str], Any]) -> int:
+    """Print what `get` finds for each reference, and then raise what it did not find.
+
+    layout: "" for indented JSON, "json" for compact JSON, or a template.
+    Returns the exit code; raises NotFound and what else `get` raises, TemplateError.
+    """
+    from jubako.cli.template import TemplateError, parse
+
+    template = None
+    if layout not in ("", "json"):
+        try:
+            template = parse(layout)
+        except TemplateError as exc:
+            session.report(InvalidArgument(f"template parsing error: {exc}"))
+            return BAD_TEMPLATE
+    found: list[Any] = []
+    failed: list[JubakoError] = []
+    for ref in refs:
+        try:
+            found.append(get(ref))
+        except JubakoError as exc:
+            failed.append(exc)
+    if template is None:
+        session.out(_json(found, layout))
+    else:
+        lines, errors = _render(template, found)
+        session.out("\n".join(lines))
+        failed += errors
+    raise_all(failed)
+    return 0
+
+
+def _render(template: Any, found: Sequence[Any]) -> tuple[list[str], list[JubakoError]]:
+    from jubako.cli.template import TemplateError, render
+
+    lines: list[str] = []
+    errors: list[JubakoError] = []
+    for one in found:
+        try:
+            lines.append(render(template, one))
+        except TemplateError as exc:
+            errors.append(TemplateError(f"template parsing error: {exc}"))
+    return lines, errors
+
+
+def _json(found: Sequence[Any], layout: str) -> str:
+    import json
+
+    if layout == "json":
+        return json.dumps(found, separators=(",", ":"), ensure_ascii=False)
+    return json.dumps(found, indent=4, ensure_ascii=False)

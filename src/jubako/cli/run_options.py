@@ -1,0 +1,353 @@
+"""From the flags of `run` and `create` to the Engine API's Config and HostConfig.
+
+Only what was asked for is set; the engine fills in the rest from the image and its defaults.
+Errors are OptionError with the sentences of Docker's command line.
+"""
+
+from __future__ import annotations
+
+import os
+
+from jubako.cli.flags import OptionError
+from jubako.cli.goquote import quote
+from jubako.errors import InvalidArgument
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from jubako.cli.flags import Call
+    from jubako.containers.model import Config, HostConfig
+
+# flag -> key of HostConfig, copied as it is when the flag was given
+_TEXTS = {
+    "cpuset-cpus": "CpusetCpus",
+    "ipc": "IpcMode",
+    "pid": "PidMode",
+    "runtime": "Runtime",
+    "uts": "UTSMode",
+}
+_NUMBERS = {
+    "cpu-shares": "CpuShares",
+    "cpus": "NanoCpus",
+    "memory": "Memory",
+    "memory-swap": "MemorySwap",
+    "pids-limit": "PidsLimit",
+    "shm-size": "ShmSize",
+}
+_LISTS = {
+    "add-host": "ExtraHosts",
+    "cap-add": "CapAdd",
+    "cap-drop": "CapDrop",
+    "dns": "Dns",
+    "group-add": "GroupAdd",
+    "mount": "Mounts",
+    "volumes-from": "VolumesFrom",
+}
+_SWITCHES = {
+    "init": "Init",
+    "privileged": "Privileged",
+    "publish-all": "PublishAllPorts",
+    "read-only": "ReadonlyRootfs",
+    "rm": "AutoRemove",
+}
+
+
+def build(call: Call) -> tuple[Config, HostConfig]:
+    """(Config, HostConfig) for the container that the command line describes.
+
+    Reads the files that flags name (`--env-file`, `--label-file`, seccomp profiles).
+    Raises OptionError.
+    """
+    _refuse_later(call)
+    config = _config(call)
+    host: dict[str, Any] = {"NetworkMode": _network(call)}
+    for table, get in (
+        (_TEXTS, call.text),
+        (_NUMBERS, call.number),
+        (_LISTS, call.many),
+        (_SWITCHES, call.flag),
+    ):
+        for flag, key in table.items():
+            if call.given(flag):
+                host[key] = get(flag)
+    _check_modes(call)
+    _volumes(call, config, host)
+    _ports(call, config, host)
+    _security(call, host)
+    _logging(call, host)
+    if call.given("device"):
+        host["Devices"] = [_device(text) for text in call.many("device")]
+    if call.given("sysctl"):
+        host["Sysctls"] = dict(call.many("sysctl"))
+    if call.given("tmpfs"):
+        host["Tmpfs"] = dict(_cut(text, ":") for text in call.many("tmpfs"))
+    if call.given("ulimit"):
+        by_name = {limit["Name"]: limit for limit in call.many("ulimit")}
+        host["Ulimits"] = [by_name[name] for name in sorted(by_name)]
+    if call.text("cidfile"):
+        host["ContainerIDFile"] = call.text("cidfile")
+    if config["Tty"]:
+        host["ConsoleSize"] = _console_size()
+    # typing.cast would cost its import; the keys are those of the API, checked by tests
+    return config, host  # type: ignore[return-value]
+
+
+def _config(call: Call) -> dict[str, Any]:
+    streams = call.many("attach")
+    tty, stdin = call.flag("tty"), call.flag("interactive")
+    attach_stdin = stdin or "stdin" in streams
+    config: dict[str, Any] = {
+        "Image": call.args[0],
+        "AttachStdin": attach_stdin,
+        "AttachStdout": not streams or "stdout" in streams,
+        "AttachStderr": not streams or "stderr" in streams,
+        "Tty": tty,
+        "OpenStdin": stdin,
+        "StdinOnce": stdin and attach_stdin,
+        "Env": _environment(call),
+        "Labels": _labels(call),
+        "Cmd": call.args[1:] or None,
+    }
+    if call.given("entrypoint"):
+        config["Entrypoint"] = [call.text("entrypoint")]
+    for flag, key in (
+        ("hostname", "Hostname"),
+        ("user", "User"),
+        ("workdir", "WorkingDir"),
+        ("stop-signal", "StopSignal"),
+    ):
+        if call.given(flag):
+            config[key] = call.text(flag)
+    if call.given("stop-timeout"):
+        config["StopTimeout"] = call.number("stop-timeout")
+    return config
+
+
+def _environment(call: Call) -> list[str]:
+    if not call.given("env-file"):
+        return call.many("env")
+    from jubako.cli import keyvalue
+
+    return keyvalue.read(call.many("env-file"), call.many("env"), os.environ)
+
+
+def _labels(call: Call) -> dict[str, str]:
+    labels = call.many("label")
+    if call.given("label-file"):
+        from jubako.cli import keyvalue
+
+        labels = keyvalue.read(call.many("label-file"), labels)
+    return dict(_cut(text, "=") for text in labels)
+
+
+def _cut(text: str, mark: str) -> tuple[str, str]:
+    head, _, tail = text.partition(mark)
+    return head, tail
+
+
+def _refuse_later(call: Call) -> None:
+    """Flags of which only some values work in this version."""
+    policy, _, retries = call.text("restart").partition(":")
+    if policy and policy != "no":
+        if policy not in ("always", "on-failure", "unless-stopped"):
+            raise OptionError(
+                f"invalid restart policy: unknown policy '{policy}'; use one of 'no', 'always', "
+                "'on-failure', or 'unless-stopped'"
+            )
+        raise OptionError(f"--restart {policy} is not supported yet")
+    if retries:
+        raise OptionError(
+            "invalid restart policy: maximum retry count can only be used with 'on-failure'"
+        )
+    pull = call.text("pull")
+    if pull not in ("", "missing", "never", "always"):
+        raise OptionError(
+            f'invalid pull option: \'{pull}\': must be one of "always", "missing" or "never"'
+        )
+    if pull == "always":
+        raise OptionError("--pull always is not supported yet")
+    platform = call.text("platform")
+    if platform and platform not in _own_platforms():
+        raise OptionError(f"--platform {platform} is not supported yet")
+
+
+def _own_platforms() -> tuple[str, ...]:
+    machine = os.uname().machine
+    name = {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
+    return ("linux", f"linux/{name}", name, f"linux/{machine}")
+
+
+def _check_modes(call: Call) -> None:
+    pid = call.text("pid")
+    kind, has_name, name = pid.partition(":")
+    if pid not in ("", "host") and not (kind == "container" and has_name and name):
+        raise OptionError("--pid: invalid PID mode")
+    if call.text("uts") not in ("", "host"):
+        raise OptionError("--uts: invalid UTS mode")
+
+
+def _network(call: Call) -> str:
+    names = [_network_name(text) for text in call.many("network")]
+    if len(names) > 1:
+        raise OptionError("more than one --network is not supported yet")
+    return names[0] if names else "default"
+
+
+def _network_name(text: str) -> str:
+    """The network of `--network NAME` or `--network name=NAME,...`."""
+    if "=" not in text:
+        if not text.strip():
+            raise OptionError("no name set for network")
+        return text
+    from jubako.cli.mount_options import split_fields
+
+    name = ""
+    for field in split_fields(text):
+        key, _, value = field.lower().partition("=")
+        if key.strip() != "name":
+            raise OptionError(f"--network {field} is not supported yet")
+        name = value.strip()
+    if not name:
+        raise OptionError("network name/id is not specified")
+    return name
+
+
+def _volumes(call: Call, config: dict[str, Any], host: dict[str, Any]) -> None:
+    """`-v`: a bare path is an anonymous volume of the Config, everything else a Bind."""
+    binds: list[str] = []
+    anonymous: dict[str, dict[str, str]] = {}
+    for text in dict.fromkeys(call.many("volume")):
+        source = _volume_source(text)
+        if source is None:
+            anonymous[text] = {}
+        elif source.startswith("."):
+            binds.append(os.path.abspath(source) + text[len(source) :])
+        else:
+            binds.append(text)
+    if binds:
+        host["Binds"] = binds
+    if anonymous:
+        config["Volumes"] = anonymous
+
+
+def _volume_source(text: str) -> str | None:
+    """The part before the first colon, None for an anonymous volume."""
+    if not text:
+        raise OptionError("invalid empty volume spec")
+    parts = text.split(":")
+    if len(text) > 2 and "" in parts:
+        raise OptionError(f"invalid spec: {text}: empty section between colons")
+    if len(parts) > 3:
+        raise OptionError(f"invalid spec: {text}: too many colons")
+    return parts[0] if len(parts) > 1 and len(text) > 2 else None
+
+
+def _ports(call: Call, config: dict[str, Any], host: dict[str, Any]) -> None:
+    if not (call.given("publish") or call.given("expose")):
+        return
+    from jubako.networks.portspec import parse_expose, parse_publish, to_bindings
+
+    try:
+        mappings = [
+            mapping
+            for text in call.many("publish")
+            for mapping in parse_publish(_short_notation(text) if "=" in text else text)
+        ]
+        bindings = to_bindings(mappings)
+        exposed = [port for text in call.many("expose") for port in parse_expose(text)]
+    except InvalidArgument as exc:
+        raise OptionError(str(exc)) from exc
+    config["ExposedPorts"] = {port: {} for port in (*bindings, *exposed)}
+    if bindings:
+        host["PortBindings"] = bindings
+
+
+def _short_notation(text: str) -> str:
+    """`published=8080,target=80,protocol=udp` in the form `8080:80/udp`."""
+    fields = {"protocol": "tcp", "published": "", "target": ""}
+    for field in text.split(","):
+        key, found, value = field.partition("=")
+        if not found or not key:
+            raise OptionError(
+                f"invalid publish opts format (should be name=value but got '{field}')"
+            )
+        fields[key] = value
+    return f"{fields['published']}:{fields['target']}/{fields['protocol']}"
+
+
+def _security(call: Call, host: dict[str, Any]) -> None:
+    options: list[str] = []
+    for text in call.many("security-opt"):
+        key, found, value = text.partition("=")
+        if not found and key != "no-new-privileges":
+            key, found, value = text.partition(":")
+        if (not found or not value) and key != "no-new-privileges":
+            raise OptionError(f"invalid --security-opt: {quote(text)}")
+        if text == "systempaths=unconfined":
+            host["MaskedPaths"], host["ReadonlyPaths"] = [], []
+        elif key == "seccomp" and value not in ("builtin", "unconfined"):
+            options.append("seccomp=" + _seccomp_profile(value))
+        else:
+            options.append(text)
+    if options:
+        host["SecurityOpt"] = options
+
+
+def _seccomp_profile(path: str) -> str:
+    import json
+
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.dumps(json.load(file), separators=(",", ":"))
+    except OSError as exc:
+        reason = f"open {path}: {os.strerror(exc.errno or 0).lower()}"
+        raise OptionError(f"opening seccomp profile ({path}) failed: {reason}") from exc
+    except ValueError as exc:
+        raise OptionError(f"compacting json for seccomp profile ({path}) failed: {exc}") from exc
+
+
+def _logging(call: Call, host: dict[str, Any]) -> None:
+    driver, options = call.text("log-driver"), call.many("log-opt")
+    if driver == "none" and options:
+        raise OptionError("invalid logging opts for driver none")
+    if driver or options:
+        host["LogConfig"] = {"Type": driver, "Config": dict(_cut(text, "=") for text in options)}
+
+
+def _device(text: str) -> dict[str, str]:
+    """`/dev/host[:/dev/inside][:rwm]` as the API's DeviceMapping."""
+    parts = text.split(":")
+    if len(parts) > 3 or not parts[0]:
+        raise OptionError(f"bad format for path: {text}")
+    source, inside, mode = parts[0], "", "rwm"
+    if len(parts) == 3:
+        inside, mode = parts[1:]
+        if not _is_device_mode(mode):
+            raise OptionError(f"bad mode specified: {mode}")
+    elif len(parts) == 2:
+        if _is_device_mode(parts[1]):
+            mode = parts[1]
+        else:
+            inside = parts[1]
+    path = inside if len(parts) == 3 else inside or source
+    if not path.startswith("/"):
+        raise OptionError(f"{path} is not an absolute path")
+    return {
+        "PathOnHost": source,
+        "PathInContainer": inside or source,
+        "CgroupPermissions": mode,
+    }
+
+
+def _is_device_mode(text: str) -> bool:
+    return bool(text) and set(text) <= set("rwm") and len(set(text)) == len(text)
+
+
+def _console_size() -> list[int]:
+    """[rows, columns] of the terminal on stdout; zeros without one."""
+    try:
+        size = os.get_terminal_size(1)
+    except OSError:
+        return [0, 0]
+    return [size.lines, size.columns]

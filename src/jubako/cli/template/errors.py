@@ -1,0 +1,9 @@
+"""The one error of templates."""
+
+from __future__ import annotations
+
+from jubako.errors import InvalidArgument
+
+
+class TemplateError(InvalidArgument):
+    """A template does not parse or does not fit the data; Go's sentence, `template: :1:2: ...`."""

@@ -1,0 +1,66 @@
+"""Help texts, apart from the code that runs: `jubako run` never loads them."""
+
+from __future__ import annotations
+
+from jubako.cli.texts import container, image, network, system, volume
+from jubako.cli.texts.text import Text
+
+TEXTS: dict[str, Text] = {
+    **container.TEXTS,
+    **image.TEXTS,
+    **network.TEXTS,
+    **system.TEXTS,
+    **volume.TEXTS,
+}
+
+GROUPS = {
+    "completion": "Generate the autocompletion script for the specified shell",
+    "container": "Manage containers",
+    "image": "Manage images",
+    "network": "Manage networks",
+    "system": "Manage Jubako",
+    "volume": "Manage volumes",
+}
+
+GLOBAL = {
+    "debug": "Print every change of the kernel's state to stderr",
+    "root": "Directory that holds images, containers and volumes (overrides JUBAKO_ROOT)",
+    "version": "Print version information and quit",
+}
+
+# Docker's commands that are known but not here yet, and what there is instead.
+LATER = {
+    "build": "build a file system with other tools, then use `jubako import` or `jubako load`",
+    "builder": "building images is not part of this version",
+    "buildx": "building images is not part of this version",
+    "compose": "start each container with `jubako run`",
+    "cp": "use `jubako exec CONTAINER cat FILE`, or a volume",
+    "container cp": "use `jubako exec CONTAINER cat FILE`, or a volume",
+    "container diff": "`jubako export CONTAINER` gives the whole file system",
+    "container stats": "`jubako top CONTAINER` lists its processes",
+    "container update": "remove the container and run it again with the new limits",
+    "context": "`--root` chooses between engines",
+    "diff": "`jubako export CONTAINER` gives the whole file system",
+    "events": "`jubako wait CONTAINER` waits for the end of a container",
+    "image build": "build a file system with other tools, then use `jubako import`",
+    "image pull": "use `jubako bootstrap`, `jubako load` or `jubako import`",
+    "image push": "use `jubako save`",
+    "login": "registries are not part of this version",
+    "logout": "registries are not part of this version",
+    "manifest": "registries are not part of this version",
+    "network connect": "networks that users define are not part of this version",
+    "network create": "networks that users define are not part of this version",
+    "network disconnect": "networks that users define are not part of this version",
+    "network prune": "networks that users define are not part of this version",
+    "network rm": "networks that users define are not part of this version",
+    "plugin": "there are no plugins",
+    "pull": "use `jubako bootstrap`, `jubako load` or `jubako import`",
+    "push": "use `jubako save`",
+    "search": "registries are not part of this version",
+    "stats": "`jubako top CONTAINER` lists its processes",
+    "swarm": "there is no swarm",
+    "system df": "`jubako images` and `jubako ps --size` show sizes",
+    "system events": "`jubako wait CONTAINER` waits for the end of a container",
+    "system prune": "use `container prune`, `image prune` and `volume prune`",
+    "update": "remove the container and run it again with the new limits",
+}

@@ -1,0 +1,103 @@
+"""What the help says about the image commands, in Docker's words."""
+
+from __future__ import annotations
+
+from jubako.cli.texts.text import INSPECT_FORMAT, LIST_FORMAT, Text
+
+TEXTS = {
+    "images": Text(
+        "List images",
+        {
+            "all": "Show all images (default hides intermediate images)",
+            "digests": "Show digests",
+            "filter": "Filter output based on conditions provided",
+            "format": LIST_FORMAT,
+            "no-trunc": "Don't truncate output",
+            "quiet": "Only show image IDs",
+        },
+    ),
+    "rmi": Text(
+        "Remove one or more images",
+        {
+            "force": "Force removal of the image",
+            "no-prune": "Do not delete untagged parents",
+            "platform": (
+                "Remove only the given platform variant. Formatted as "
+                '"os[/arch[/variant]]" (e.g., "linux/amd64")'
+            ),
+        },
+    ),
+    "tag": Text("Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE"),
+    "history": Text(
+        "Show the history of an image",
+        {
+            "format": LIST_FORMAT,
+            "human": "Print sizes and dates in human readable format",
+            "no-trunc": "Don't truncate output",
+            "platform": (
+                'Show history for the given platform. Formatted as "os[/arch[/variant]]" '
+                '(e.g., "linux/amd64")'
+            ),
+            "quiet": "Only show image IDs",
+        },
+    ),
+    "save": Text(
+        "Save one or more images to a tar archive (streamed to STDOUT by default)",
+        {
+            "output": "Write to a file, instead of STDOUT",
+            "platform": (
+                'Save only the given platform variant. Formatted as "os[/arch[/variant]]"'
+                ' (e.g., "linux/amd64")'
+            ),
+        },
+    ),
+    "load": Text(
+        "Load an image from a tar archive or STDIN",
+        {
+            "input": "Read from tar archive file, instead of STDIN",
+            "platform": (
+                'Load only the given platform variant. Formatted as "os[/arch[/variant]]"'
+                ' (e.g., "linux/amd64")'
+            ),
+            "quiet": "Suppress the load output",
+        },
+    ),
+    "import_": Text(
+        "Import the contents from a tarball to create a filesystem image",
+        {
+            "change": "Apply Dockerfile instruction to the created image",
+            "message": "Set commit message for imported image",
+            "platform": "Set platform if server is multi-platform capable",
+        },
+    ),
+    "image_inspect": Text(
+        "Display detailed information on one or more images",
+        {
+            "format": INSPECT_FORMAT,
+            "platform": (
+                "Inspect a specific platform of the multi-platform image.\n"
+                "If the image or the server is not multi-platform capable, the command "
+                "will error out if the platform does not match.\n"
+                "'os[/arch[/variant]]': Explicit platform (eg. linux/amd64)"
+            ),
+        },
+    ),
+    "image_prune": Text(
+        "Remove unused images",
+        {
+            "all": "Remove all unused images, not just dangling ones",
+            "filter": 'Provide filter values (e.g. "until=<timestamp>")',
+            "force": "Do not prompt for confirmation",
+        },
+    ),
+    "bootstrap": Text(
+        "Make a base image from a distribution's signed archive",
+        {
+            "include": "Packages to add to the image",
+            "mirror": "Archive to read the packages from (default: the distribution's own)",
+            "tag": "Name and tag of the image (default: the suite given)",
+            "variant": "Set of packages, as mmdebstrap names them (essential, apt, minbase, ...)",
+            "quiet": "Suppress the progress, print the image ID only",
+        },
+    ),
+}

@@ -1,0 +1,31 @@
+"""What the help says about the engine and the command line itself, in Docker's words."""
+
+from __future__ import annotations
+
+from jubako.cli.texts.text import INSPECT_FORMAT, Text
+
+TEXTS = {
+    "info": Text(
+        "Display system-wide information",
+        {
+            "format": INSPECT_FORMAT,
+        },
+    ),
+    "version": Text(
+        "Show the Jubako version information",
+        {
+            "format": INSPECT_FORMAT,
+        },
+    ),
+    "inspect": Text(
+        "Return low-level information on Jubako objects",
+        {
+            "format": INSPECT_FORMAT,
+            "size": "Display total file sizes if the type is container",
+            "type": "Only inspect objects of the given type",
+        },
+    ),
+    "system_recover": Text("Put state and kernel back in step after a crash"),
+    "help": Text("Help about the command"),
+    "completion": Text("Generate the autocompletion script for a shell"),
+}

@@ -1,0 +1,118 @@
+"""The tree of commands: which module answers to which words.
+
+A group maps a word to a module of `jubako.cli.commands`; only the module of the command that is
+called gets imported.  ALIASES are other words for the same command in the same group; help shows
+them under the name they stand for.
+"""
+
+from __future__ import annotations
+
+GROUPS: dict[str, dict[str, str]] = {
+    "container": {
+        "attach": "attach",
+        "commit": "commit",
+        "create": "create",
+        "exec": "exec",
+        "export": "export",
+        "inspect": "container_inspect",
+        "kill": "kill",
+        "logs": "logs",
+        "ls": "ps",
+        "pause": "pause",
+        "port": "port",
+        "prune": "container_prune",
+        "rename": "rename",
+        "restart": "restart",
+        "rm": "rm",
+        "run": "run",
+        "start": "start",
+        "stop": "stop",
+        "top": "top",
+        "unpause": "unpause",
+        "wait": "wait",
+    },
+    "image": {
+        "bootstrap": "bootstrap",
+        "history": "history",
+        "import": "import_",
+        "inspect": "image_inspect",
+        "load": "load",
+        "ls": "images",
+        "prune": "image_prune",
+        "rm": "rmi",
+        "save": "save",
+        "tag": "tag",
+    },
+    "network": {"inspect": "network_inspect", "ls": "network_ls"},
+    "system": {"info": "info", "recover": "system_recover"},
+    "volume": {
+        "create": "volume_create",
+        "inspect": "volume_inspect",
+        "ls": "volume_ls",
+        "prune": "volume_prune",
+        "rm": "volume_rm",
+    },
+    "completion": {"bash": "completion", "fish": "completion", "zsh": "completion"},
+}
+
+TOP: dict[str, str] = {
+    "attach": "attach",
+    "bootstrap": "bootstrap",
+    "commit": "commit",
+    "create": "create",
+    "exec": "exec",
+    "export": "export",
+    "help": "help",
+    "history": "history",
+    "images": "images",
+    "import": "import_",
+    "info": "info",
+    "inspect": "inspect",
+    "kill": "kill",
+    "load": "load",
+    "logs": "logs",
+    "pause": "pause",
+    "port": "port",
+    "ps": "ps",
+    "rename": "rename",
+    "restart": "restart",
+    "rm": "rm",
+    "rmi": "rmi",
+    "run": "run",
+    "save": "save",
+    "start": "start",
+    "stop": "stop",
+    "tag": "tag",
+    "top": "top",
+    "unpause": "unpause",
+    "version": "version",
+    "wait": "wait",
+}
+
+ALIASES: dict[str, dict[str, str]] = {
+    "container": {"list": "ls", "ps": "ls", "remove": "rm"},
+    "image": {"list": "ls", "remove": "rm"},
+    "network": {"list": "ls"},
+    "volume": {"list": "ls", "remove": "rm"},
+}
+
+
+def find(words: list[str]) -> tuple[str, str | None, list[str]]:
+    """Resolve the words of a command line.
+
+    Returns (path without the program's name, module, the words after it).  module is None when the
+    words stop at a group or name nothing: then path is the group's ("" for the top level).
+    """
+    if not words:
+        return "", None, []
+    first, rest = words[0], words[1:]
+    if first in TOP:
+        return first, TOP[first], rest
+    group = GROUPS.get(first)
+    if group is None:
+        return "", None, words
+    if rest:
+        name = ALIASES.get(first, {}).get(rest[0], rest[0])
+        if name in group:
+            return f"{first} {name}", group[name], rest[1:]
+    return first, None, rest

@@ -1,0 +1,184 @@
+"""Sizes, durations and moments, read and written as Docker does (go-units and Go's `time`)."""
+
+from __future__ import annotations
+
+import re
+import time
+
+from jubako.cli.goquote import quote
+
+_DECIMAL = ("B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB")
+_BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB")
+_POWERS = {"k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
+_FLOAT = re.compile(
+    r"[+-]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)([eE][+-]?\d+)?\Z|[+-]?(inf|infinity|nan)\Z", re.I | re.A
+)
+_INT64_MAX = (1 << 63) - 1
+
+
+def parse_bytes(text: str) -> int:
+    """`512m`, `1.5 GiB`, `100`: a size in bytes, units are powers of 1024, their case is free.
+
+    Raises ValueError with Docker's sentence.
+    """
+    last = max((text.rfind(char) for char in "0123456789. "), default=-1)
+    if last < 0:
+        raise ValueError(f"invalid size: '{text}'")
+    number = text[:last] if text[last] == " " else text[: last + 1]
+    suffix = text[last + 1 :].lower()
+    if not _FLOAT.match(number) or "_" in number:
+        raise ValueError(f"strconv.ParseFloat: parsing {quote(number)}: invalid syntax")
+    size = float(number)
+    if size < 0:
+        raise ValueError(f"invalid size: '{text}'")
+    if suffix and suffix != "b":
+        if suffix[0] not in _POWERS or suffix[1:] not in ("", "b", "ib"):
+            raise ValueError(
+                f"invalid suffix: '{suffix if len(suffix) <= 3 else text[last + 1 :]}'"
+            )
+        size *= 1024 ** _POWERS[suffix[0]]
+    if not size < float(1 << 63):
+        raise ValueError(f"invalid size: '{text}': too large")
+    return int(size)
+
+
+def parse_swap(text: str) -> int:
+    """Like `parse_bytes`, and -1 for unlimited."""
+    return -1 if text == "-1" else parse_bytes(text)
+
+
+_RATIONAL = re.compile(
+    r"([+-]?)(?:(\d+)/(\d+)|(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d{1,4}))?)\Z", re.ASCII
+)
+
+
+def parse_cpus(text: str) -> int:
+    """`1.5` or `3/2` processors, in units of 1e-9."""
+    match = _RATIONAL.match(text)
+    if match is None or not (match[2] or match[4] or match[5]) or match[3] == "0":
+        raise ValueError(f"failed to parse {text} as a rational number")
+    if match[2]:
+        top, bottom = int(match[2]) * 10**9, int(match[3])
+        if bottom == 0:
+            raise ValueError(f"failed to parse {text} as a rational number")
+    else:
+        fraction = match[5] or ""
+        exponent = 9 - len(fraction) + int(match[6] or 0)
+        top = int((match[4] or "") + fraction) * 10 ** max(exponent, 0)
+        bottom = 10 ** max(-exponent, 0)
+    if top % bottom:
+        raise ValueError("value is too precise")
+    nano = top // bottom
+    return -nano if match[1] == "-" else nano
+
+
+_NANOSECONDS = {
+    "ns": 1,
+    "us": 10**3,
+    "µs": 10**3,
+    "μs": 10**3,
+    "ms": 10**6,
+    "s": 10**9,
+    "m": 60 * 10**9,
+    "h": 3600 * 10**9,
+}
+_DURATION_PART = re.compile(r"(\d*)(?:\.(\d*))?([^\d.]*)")
+
+
+def parse_duration(text: str) -> int:
+    """Go's `time.ParseDuration`: `1h30m`, `1.5s`, `-2ms`; nanoseconds."""
+    bad = f"time: invalid duration {quote(text)}"
+    rest = text[1:] if text[:1] in ("+", "-") else text
+    if rest == "0":
+        return 0
+    if not rest:
+        raise ValueError(bad)
+    total = 0
+    while rest:
+        match = _DURATION_PART.match(rest)
+        if match is None or not (match[1] or match[2]):
+            raise ValueError(bad)
+        if not match[3]:
+            raise ValueError(f"time: missing unit in duration {quote(text)}")
+        scale = _NANOSECONDS.get(match[3])
+        if scale is None:
+            raise ValueError(f"time: unknown unit {quote(match[3])} in duration {quote(text)}")
+        fraction = match[2] or ""
+        total += int(match[1] or 0) * scale + int(fraction or 0) * scale // 10 ** len(fraction)
+        if total > _INT64_MAX:
+            raise ValueError(bad)
+        rest = rest[match.end() :]
+    return -total if text[0] == "-" else total
+
+
+_MOMENT = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)(?:T(\d\d)(?::(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?)?)?"
+    r"(Z|[+-]\d\d:\d\d)?\Z",
+    re.ASCII,
+)
+
+
+def parse_moment(text: str, now: float | None = None) -> float:
+    """A point in time as `logs --since` takes it; returns Unix seconds.
+
+    text: Unix seconds with an optional fraction, a duration ago (`42m`), or a date and time, in
+    the local time zone when it names none.  now: the reference of durations.
+    """
+    try:
+        return (time.time() if now is None else now) - parse_duration(text) / 1e9
+    except ValueError:
+        pass
+    if re.fullmatch(r"-?\d+(\.\d+)?", text, re.ASCII):
+        return float(text)
+    match = _MOMENT.match(text)
+    if match is None:
+        raise ValueError(f"failed to parse value as time or duration: {quote(text)}")
+    year, month, day, hour, minute, second = (int(part or 0) for part in match.groups()[:6])
+    import calendar
+
+    if not (1 <= month <= 12 and 1 <= day <= calendar.monthrange(year, month)[1]) or not (
+        hour < 24 and minute < 60 and second < 60
+    ):
+        raise ValueError(f"failed to parse value as time or duration: {quote(text)}")
+    fraction = float(f"0.{match[7] or 0}")
+    fields = (year, month, day, hour, minute, second, 0, 0, -1)
+    if match[8] is None:
+        return time.mktime(fields) + fraction
+    zone = 0
+    if match[8] != "Z":
+        sign = -1 if match[8][0] == "-" else 1
+        zone = sign * (int(match[8][1:3]) * 3600 + int(match[8][4:6]) * 60)
+    return calendar.timegm(fields) - zone + fraction
+
+
+def human_size(size_bytes: float, digits: int = 4) -> str:
+    """`1.23kB`: powers of 1000 with that many significant digits."""
+    return _scaled(size_bytes, 1000.0, _DECIMAL, digits)
+
+
+def binary_size(size_bytes: float) -> str:
+    """`1.5GiB`: powers of 1024."""
+    return _scaled(size_bytes, 1024.0, _BINARY, 4)
+
+
+def _scaled(size: float, base: float, names: tuple[str, ...], digits: int) -> str:
+    size = float(size)
+    index = 0
+    while size >= base and index < len(names) - 1:
+        size /= base
+        index += 1
+    return f"{size:.{digits}g}{names[index]}"
+
+
+def go_time(unix_seconds: float) -> str:
+    """A moment as Go prints a `time.Time`: `2024-05-06 07:08:09 +0200 CEST`."""
+    local = time.localtime(unix_seconds)
+    return time.strftime("%Y-%m-%d %H:%M:%S %z %Z", local)
+
+
+def rfc3339(unix_seconds: float) -> str:
+    """A moment in the local time zone: `2024-05-06T07:08:09+02:00`."""
+    local = time.localtime(unix_seconds)
+    zone = time.strftime("%z", local)
+    shown = "Z" if zone == "+0000" else f"{zone[:3]}:{zone[3:]}"
+    return time.strftime("%Y-%m-%dT%H:%M:%S", local) + shown
