@@ -12,12 +12,13 @@ import os
 
 from jubako.errors import JubakoError, KernelError, StartError
 
-CREATE = (
-    "failed to create task for container: failed to create shim task: "
-    "OCI runtime create failed: jubako-runtime create failed: "
+CREATE_OUTER = (
+    "failed to create task for container: failed to create shim task: OCI runtime create failed: "
 )
+CREATE = CREATE_OUTER + "jubako-runtime create failed: "
 START = "failed to start task for container: OCI runtime start failed: "
-EXEC = "OCI runtime exec failed: exec failed: "
+EXEC_OUTER = "OCI runtime exec failed: "
+EXEC = EXEC_OUTER + "exec failed: "
 _UNABLE = "unable to start container process: "
 
 NOT_FOUND = 127
