@@ -399,12 +399,17 @@ class BuiltinRuntime:
         die_with_parent: bool = False,
         preserve_fds: int = 0,
         cgroup: str | None = None,
+        ignore_paused: bool = False,
     ) -> Process:
-        """See `Runtime.exec`.  cgroup: another group than the container's."""
+        """See `Runtime.exec`.
+
+        cgroup: another group than the container's.  ignore_paused: the program then waits until
+        the container is resumed, and so does the caller.
+        """
         specs.validate_process(process)
         record = self._running(container_id)
         status = self._status(record)
-        if status != "running":
+        if status != "running" and not (status == "paused" and ignore_paused):
             raise WrongState(
                 f"cannot exec in a {status} container"
                 if status != "paused"

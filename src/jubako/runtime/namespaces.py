@@ -16,8 +16,8 @@ import os
 import signal
 import struct
 
-from jubako.errors import InvalidArgument, KernelError, Unsupported
-from jubako.linux import ns, prctl
+from jubako.errors import InvalidArgument, KernelError
+from jubako.linux import idmap, ns, prctl
 from jubako.linux._libc import MACHINE
 
 TYPE_CHECKING = False
@@ -250,8 +250,20 @@ def loopback_up() -> None:
             raise KernelError.from_oserror("set link up", error, path="lo") from error
 
 
-def check_supported(kinds: set[str]) -> None:
-    """Raise Unsupported for a namespace that this kernel does not have."""
-    for kind in kinds:
-        if not os.path.exists(f"/proc/self/ns/{ns.KINDS[kind][1]}"):
-            raise Unsupported(f"this kernel has no {kind} namespaces")
+def open_user_namespace(uid_map: list[dict[str, int]], gid_map: list[dict[str, int]]) -> int:
+    """A user namespace with these ID maps and nobody in it, for an ID-mapped mount."""
+    ours, theirs = os.pipe2(os.O_CLOEXEC)
+    pid = -1
+    try:
+        pid = _clone(ns.CLONE_NEWUSER)
+        if pid == 0:
+            os.close(theirs)
+            os.read(ours, 1)  # until the parent has what it wants
+            os._exit(0)
+        idmap.write(pid, uid_map, gid_map, why="the mount shows other IDs")
+        return ns.open_ns(pid, "user")
+    finally:
+        os.close(ours)
+        os.close(theirs)
+        if pid > 0:
+            os.waitpid(pid, 0)

@@ -12,9 +12,10 @@ import os
 import stat
 
 from jubako.errors import InvalidArgument, KernelError
-from jubako.linux import mountapi
+from jubako.linux import fds, mountapi
 from jubako.linux.mount import MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE, MS_UNBINDABLE
-from jubako.linux.mountapi import AT_EMPTY_PATH, AT_RECURSIVE
+from jubako.linux.mountapi import AT_EMPTY_PATH, AT_RECURSIVE, MOUNT_ATTR_IDMAP
+from jubako.runtime.namespaces import open_user_namespace
 from jubako.runtime.options import PROPAGATION, Options
 
 TYPE_CHECKING = False
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     Spec = dict[str, Any]
+    IdMaps = tuple[list[dict[str, int]], list[dict[str, int]]]
 
 _PROPAGATION_BITS = MS_PRIVATE | MS_SLAVE | MS_SHARED | MS_UNBINDABLE
 
@@ -87,7 +89,8 @@ def open_sources(
             chosen = options[index]
             if chosen.bind or mount.get("type") == "bind":
                 path = os.path.join(bundle, mount.get("source") or "")
-                sources.mounts[index] = _open_bind(path, chosen, root_shared="shared" in shared)
+                maps = _id_maps(mount, chosen, spec["linux"])
+                sources.mounts[index] = _open_bind(path, chosen, "shared" in shared, maps)
         for path in devices or ():
             fd = _clone(path, "device", recursive=False)
             sources.devices[path] = Source(fd, False)
@@ -97,9 +100,32 @@ def open_sources(
     return sources
 
 
-def _open_bind(path: str, options: Options, *, root_shared: bool) -> Source:
+def _id_maps(mount: dict[str, Any], options: Options, linux: dict[str, Any]) -> IdMaps | None:
+    """The maps of an ID-mapped mount: its own, or the container's with option `idmap`."""
+    uid_map, gid_map = mount.get("uidMappings"), mount.get("gidMappings")
+    if not uid_map and not gid_map:
+        if not options.idmap:
+            return None
+        uid_map, gid_map = linux.get("uidMappings"), linux.get("gidMappings")
+    if not uid_map or not gid_map:
+        raise InvalidArgument(f"mount {mount['destination']}: an ID-mapped mount needs both maps")
+    return uid_map, gid_map
+
+
+def _open_bind(path: str, options: Options, root_shared: bool, maps: IdMaps | None) -> Source:
     fd = _clone(path, "bind source", recursive=options.recursive)
     try:
+        if maps is not None:
+            depth = AT_RECURSIVE if options.idmap == "ridmap" else 0
+            with fds.Fd(open_user_namespace(*maps)) as namespace:
+                mountapi.mount_setattr(
+                    fd,
+                    "",
+                    set=MOUNT_ATTR_IDMAP,
+                    userns_fd=namespace,
+                    flags=AT_EMPTY_PATH | depth,
+                    why=path,
+                )
         put, clear = options.attributes()
         if put or clear:
             mountapi.mount_setattr(fd, "", set=put, clear=clear, flags=AT_EMPTY_PATH, why=path)
