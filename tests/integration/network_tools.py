@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from jubako.linux.loop import READ, EventLoop
 from jubako.networks import NetworkService, proxy
 from jubako.networks.ports import Listener, close_all
 from jubako.networks.portspec import parse_publish
-from jubako.store import Store
 from tests.fixtures.isolation import CLONE_NEWNET, in_network, unshare
 
 TYPE_CHECKING = False
@@ -39,6 +38,7 @@ class Box:
         self.netns = new_netns()
         self.listeners: list[Listener] = []
         self._servers: list[_Server] = []
+        self._closed = False
         try:
             mappings = [item for text in publish for item in parse_publish(text)]
             self.listeners = networks.reserve(container_id, mappings)
@@ -69,6 +69,10 @@ class Box:
             return socket.socket(socket.AF_INET, kind)
 
     def close(self) -> None:
+        """End it; harmless when it is closed."""
+        if self._closed:
+            return
+        self._closed = True
         for server in self._servers:
             server.close()
         os.close(self.netns)
@@ -159,17 +163,3 @@ def ask_udp(sock: socket.socket, address: tuple[str, int], data: bytes = b"hello
         sock.connect(address)
         sock.send(data)
         return sock.recv(65536).decode(errors="replace")
-
-
-@contextmanager
-def open_boxes(store: Store, wanted: Sequence[tuple[str, Sequence[str]]]) -> Iterator[list[Box]]:
-    """Boxes that are closed afterwards, in reverse order."""
-    networks = NetworkService(store)
-    boxes: list[Box] = []
-    try:
-        for container_id, publish in wanted:
-            boxes.append(Box(networks, container_id, *publish))
-        yield boxes
-    finally:
-        for box in reversed(boxes):
-            box.close()

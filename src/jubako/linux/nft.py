@@ -36,6 +36,7 @@ NFT_MSG_GETSET = 10
 NFT_MSG_NEWSETELEM = 12
 NFT_MSG_GETSETELEM = 13
 NFT_MSG_DELSETELEM = 14
+NFT_MSG_NEWGEN = 15
 
 _NFTA_TABLE_NAME = 1
 _NFTA_CHAIN_TABLE = 1
@@ -144,7 +145,8 @@ def _header(family: int, resource: int = 0) -> bytes:
     return _NFGENMSG.pack(family, 0, struct.pack(">H", resource))
 
 
-def _kind(message: int) -> int:
+def message_type(message: int) -> int:
+    """The nlmsg_type of a message NFT_MSG_*."""
     return (_NFNL_SUBSYS_NFTABLES << 8) | message
 
 
@@ -153,7 +155,8 @@ def table_exists(netlink: Netlink, family: str, name: str) -> bool:
     body = _header(FAMILIES[family]) + codec.text(_NFTA_TABLE_NAME, name)
     shell = f"nft list table {family} {name}"
     return (
-        netlink.get(Request(_kind(NFT_MSG_GETTABLE), 0, body, shell=shell, path=name)) is not None
+        netlink.get(Request(message_type(NFT_MSG_GETTABLE), 0, body, shell=shell, path=name))
+        is not None
     )
 
 
@@ -162,7 +165,10 @@ def set_exists(netlink: Netlink, family: str, table: str, name: str) -> bool:
     body = _header(FAMILIES[family])
     body += codec.text(_NFTA_SET_TABLE, table) + codec.text(_NFTA_SET_NAME, name)
     shell = f"nft list set {family} {table} {name}"
-    return netlink.get(Request(_kind(NFT_MSG_GETSET), 0, body, shell=shell, path=name)) is not None
+    return (
+        netlink.get(Request(message_type(NFT_MSG_GETSET), 0, body, shell=shell, path=name))
+        is not None
+    )
 
 
 def _change_words(
@@ -231,7 +237,9 @@ def _element_requests(
             words = ", ".join(element.words() for element in chunk[:3])
             shell = f"nft {verb} element {family} {table} {name} {{ {words} }}"
             requests.append(
-                Request(_kind(message), flags, body, shell=shell, path=f"{table} {name}", why=why)
+                Request(
+                    message_type(message), flags, body, shell=shell, path=f"{table} {name}", why=why
+                )
             )
     return requests
 
@@ -264,7 +272,7 @@ def list_elements(netlink: Netlink, family: str, table: str, name: str) -> list[
     body = _header(FAMILIES[family])
     body += codec.text(_NFTA_LIST_TABLE, table) + codec.text(_NFTA_LIST_SET, name)
     shell = f"nft list set {family} {table} {name}"
-    request = Request(_kind(NFT_MSG_GETSETELEM), 0, body, shell=shell, path=name)
+    request = Request(message_type(NFT_MSG_GETSETELEM), 0, body, shell=shell, path=name)
     try:
         messages = netlink.dump(request)
     except KernelError as exc:
@@ -289,7 +297,7 @@ def list_base_chains(netlink: Netlink, family: str) -> list[tuple[str, str, int,
     body = _header(FAMILIES[family])
     found = []
     for message in netlink.dump(
-        Request(_kind(NFT_MSG_GETCHAIN), 0, body, shell=shell, path=family)
+        Request(message_type(NFT_MSG_GETCHAIN), 0, body, shell=shell, path=family)
     ):
         chain = codec.mapping(message.body[_NFGENMSG.size :])
         hook = codec.mapping(chain.get(_NFTA_CHAIN_HOOK, b"")).get(_NFTA_HOOK_HOOKNUM)

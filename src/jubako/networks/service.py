@@ -11,6 +11,7 @@ from jubako.errors import InvalidArgument, JubakoError, KernelError, NotFound, r
 from jubako.linux import nft
 from jubako.linux.netlink import Netlink, conntrack, links
 from jubako.networks import bridge, firewall, ipam, ipv4, ports, records
+from jubako.networks.watch import Watch
 from jubako.store import point
 
 TYPE_CHECKING = False
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Container, Sequence
 
+    from jubako.linux.loop import EventLoop
     from jubako.linux.netlink.links import Link
     from jubako.networks.model import Endpoint, NetworkContainer, NetworkRecord, PortMapping
     from jubako.networks.ports import Listener
@@ -251,6 +253,17 @@ class NetworkService:
         _attempt(errors, self._remove_strays)
         _attempt(errors, self._repair_table)
         raise_all(errors)
+
+    def watch(self, loop: EventLoop) -> Watch:
+        """In a monitor: keep this root's rules in place for as long as the loop runs, whoever
+        flushes them.  The caller closes what is returned."""
+        return Watch(loop, self._repair_table)
+
+    def foreign_drops(self) -> builtins.list[str]:
+        """Chains of the host's own firewall that drop forwarded packets by default; they have the
+        last word over published ports (see `jubako.networks.firewall`).  For hints to the user."""
+        with nft.open_socket() as filters:
+            return firewall.foreign_drops(filters, self._table)
 
     # -- the kernel --------------------------------------------------------------------------------
 

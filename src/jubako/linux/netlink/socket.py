@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import socket
 import struct
@@ -18,6 +19,7 @@ NETLINK_ROUTE = 0
 NETLINK_NETFILTER = 12
 
 _SOL_NETLINK = 270
+_SO_ATTACH_FILTER = 26
 _NETLINK_ADD_MEMBERSHIP = 1
 _NETLINK_CAP_ACK = 10
 _NETLINK_EXT_ACK = 11
@@ -78,6 +80,8 @@ class Netlink:
                 self._socket.setsockopt(_SOL_NETLINK, option, 1)
             except OSError:
                 pass  # before Linux 4.12, 4.3 and 4.20: less said in errors, more sent in dumps
+        if groups:
+            self._socket.bind((0, 0))  # the kernel announces nothing to a socket without a port
         for group in groups:
             self._socket.setsockopt(_SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, group)
         self._sequence = 0
@@ -91,6 +95,16 @@ class Netlink:
     def close(self) -> None:
         self._socket.close()
 
+    def attach_filter(self, program: bytes) -> None:
+        """SO_ATTACH_FILTER: let a classic BPF program (struct sock_filter ...) choose the messages
+        that are received."""
+        buffer = ctypes.create_string_buffer(program, len(program))
+        fprog = struct.pack("HP", len(program) // 8, ctypes.addressof(buffer))
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, fprog)
+        except OSError as exc:
+            raise KernelError.from_oserror("setsockopt", exc, path="SO_ATTACH_FILTER") from exc
+
     def fileno(self) -> int:
         return self._socket.fileno()
 
@@ -103,7 +117,7 @@ class Netlink:
         if trace.listening():
             for request in requests:
                 self.netlink(request, why=request.why)
-        else:
+        elif requests:
             self._exchange(requests)
 
     @trace.traced(lambda self, request, why="": request.shell)
