@@ -18,10 +18,9 @@ if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
     from jubako.images.content import ContentStore
+    from jubako.images.layers.tree import TreeTar
     from jubako.oci.image import ImageConfig
     from jubako.store import Store
-
-    from jubako.images.layers.tree import TreeTar
 
     Filters = Mapping[str, Sequence[str]]
     Items = list[dict[str, Any]]
@@ -200,7 +199,7 @@ class ImageService:
             reference=reference,
         )
 
-    def load(self, stream: BinaryIO, *, progress: Callable[[str], None] | None = None) -> list[str]:
+    def load(self, stream: BinaryIO, *, progress: Callable[[str], None] | None = None) -> Names:
         """Load the images of an archive; what was loaded, as `Loaded image: x` shows it.
 
         stream: what `docker save` writes, or an OCI layout, as a tar, plain or compressed, seekable
@@ -220,7 +219,7 @@ class ImageService:
         """
         from jubako.images.saving import save
 
-        save(self, list(references), out, format=format)
+        save(self, [*references], out, format=format)
 
     def bootstrap(
         self,
@@ -257,3 +256,14 @@ class ImageService:
         """Delete what killed processes left half-made.  Cheap when there is nothing; idempotent."""
         self.layers.recover()
         self.content.recover()
+
+    def collect(self) -> None:
+        """Delete layers and blobs that no image names; left for later while others make images.
+
+        To be called when the last container of an image that was removed by force is gone; the
+        methods of this class call it themselves.
+        """
+        from jubako.images.removal import collect_blobs
+
+        self.layers.collect()
+        collect_blobs(self)

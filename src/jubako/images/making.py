@@ -62,6 +62,7 @@ def import_tar(
     message: str,
     platform: str | None,
     created_ns: int | None = None,
+    created_by: str = "",
 ) -> str:
     """See `ImageService.import_tar`."""
     target = records.parse_target(reference) if reference else None
@@ -71,6 +72,8 @@ def import_tar(
         staged = session.unpack(layer)
         created = format_ns(_now_ns() if created_ns is None else created_ns)
         history: dict[str, Any] = {"created": created}
+        if created_by:
+            history["created_by"] = created_by
         if message:
             history["comment"] = message
         config = _config(wanted, created, defaults)

@@ -126,10 +126,9 @@ def insert_image(
     if missing:
         raise NotFound(f"image {image_id}: no such layer: {missing[0]}", subject=missing[0])
     now = time.time_ns()
-    cursor = db.execute(
+    db.execute(
         "INSERT INTO images (id, manifest, parent, created, size_bytes, config, last_used_ns)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET removed = 0"
-        " RETURNING last_used_ns",
+        " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET removed = 0",
         (
             image_id,
             manifest,
@@ -140,7 +139,6 @@ def insert_image(
             now,
         ),
     )
-    cursor.fetchall()
     db.executemany(
         "INSERT OR IGNORE INTO image_layers (image_id, position, diff_id) VALUES (?, ?, ?)",
         [(image_id, position, layer) for position, layer in enumerate(layers)],

@@ -52,11 +52,12 @@ def read_chunks(stream: BinaryIO | TreeTar) -> Iterator[bytes]:
 
 def _regular_file(stream: BinaryIO | TreeTar) -> int | None:
     """The descriptor if reading it directly is the same: a file of which nothing is buffered."""
-    if not hasattr(stream, "fileno"):
+    fileno, tell = getattr(stream, "fileno", None), getattr(stream, "tell", None)
+    if fileno is None or tell is None:
         return None
     try:
-        fd = stream.fileno()
-        if stat.S_ISREG(os.fstat(fd).st_mode) and stream.tell() == os.lseek(fd, 0, os.SEEK_CUR):
+        fd: int = fileno()
+        if stat.S_ISREG(os.fstat(fd).st_mode) and tell() == os.lseek(fd, 0, os.SEEK_CUR):
             return fd
     except (OSError, ValueError):  # io.UnsupportedOperation is both
         pass
@@ -151,7 +152,8 @@ class LayerStream:
 
     buffers: the layer as stored, plain or compressed.  nested: `buffers` is part of another stream,
     which is read on after this layer; it is then always read up to the layer's end by `drain`.
-    compression: one of the names in `compression`.  Raises InvalidArgument for damaged streams.
+    compression: one of the names in `compression`.  blob_bytes, tar_bytes: how much has passed, as
+    stored and uncompressed.  Raises InvalidArgument for damaged streams.
     """
 
     def __init__(
@@ -160,6 +162,7 @@ class LayerStream:
         self._input = iter(buffers)
         self._blob_hasher = hashlib.sha256() if want_blob_digest else None
         self.blob_bytes = 0
+        self.tar_bytes = 0
         start, counted = peek(self._input, compression.MAGIC_BYTES)
         self.compression = compression.detect(start)
         self._raw = self._count(counted)
@@ -187,6 +190,7 @@ class LayerStream:
     def __iter__(self) -> Iterator[Buffer]:
         update = self._hash.update
         for buffer in self._buffers:
+            self.tar_bytes += len(buffer)
             update(buffer)
             yield buffer
 

@@ -39,6 +39,7 @@ CREATE TABLE layers (
     diff_id TEXT PRIMARY KEY,       -- sha256:<hex> of the uncompressed tar
     driver TEXT NOT NULL,           -- "overlay", "erofs"
     size_bytes INTEGER NOT NULL,    -- of the regular files' content
+    tar_bytes INTEGER NOT NULL,     -- of the uncompressed tar
     blob TEXT                       -- digest of the compressed blob kept beside it, if any
 ) WITHOUT ROWID;
 CREATE TABLE tags (

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 LOCK = "layers"
 INGEST = ".ingest"
 _EMPTY = "empty"  # the lower directory of images without layers
+# Images that were removed by force stay until the last container that uses them is gone.
+_FORGOTTEN = "DELETE FROM images WHERE removed = 1 AND id NOT IN (SELECT image_id FROM containers)"
 _UNUSED = "SELECT diff_id FROM layers WHERE diff_id NOT IN (SELECT diff_id FROM image_layers)"
 
 
@@ -27,6 +29,7 @@ def collect(store: Store, directory: str, *, wait: bool) -> None:
     try:
         with store.lock(LOCK, timeout_s=None if wait else 0):
             with store.transaction() as db:
+                db.execute(_FORGOTTEN)
                 unused = [row[0] for row in db.execute(_UNUSED)]
                 db.executemany("DELETE FROM layers WHERE diff_id = ?", [(row,) for row in unused])
                 known = {

@@ -26,11 +26,12 @@ class StagedLayer:
     bytes if it was computed.
     """
 
-    __slots__ = ("blob", "diff_id", "directory", "size_bytes")
+    __slots__ = ("blob", "diff_id", "directory", "size_bytes", "tar_bytes")
 
-    def __init__(self, diff_id: Digest, size_bytes: int, directory: str | None):
+    def __init__(self, diff_id: Digest, size_bytes: int, tar_bytes: int, directory: str | None):
         self.diff_id = diff_id
         self.size_bytes = size_bytes
+        self.tar_bytes = tar_bytes
         self.directory = directory
         self.blob: Digest | None = None
 
@@ -80,14 +81,14 @@ class Session:
         if expected is not None and self._layers.exists(expected):
             for _ in stream:
                 pass
-            return self._checked(StagedLayer(stream.diff_id(), 0, None), expected)
+            return self._checked(StagedLayer(stream.diff_id(), 0, stream.tar_bytes, None), expected)
         path, fd = temporary_directory(self._store, f"{self._store.path}/layers")
         self._directories.append((path, fd))
         point("images.layer.begin")
         os.mkdir(f"{path}/layer", 0o700)
         size = self._layers.layer_driver().unpack(stream, f"{path}/layer")
         point("images.layer.extracted")
-        staged = StagedLayer(stream.diff_id(), size, f"{path}/layer")
+        staged = StagedLayer(stream.diff_id(), size, stream.tar_bytes, f"{path}/layer")
         return self._checked(staged, expected)
 
     def _checked(self, staged: StagedLayer, expected: Digest | None) -> StagedLayer:
@@ -130,6 +131,7 @@ class Session:
         for layer in staged:
             if layer.directory is not None:
                 db.execute(
-                    "INSERT OR IGNORE INTO layers (diff_id, driver, size_bytes) VALUES (?, ?, ?)",
-                    (layer.diff_id, self._layers.driver, layer.size_bytes),
+                    "INSERT OR IGNORE INTO layers (diff_id, driver, size_bytes, tar_bytes)"
+                    " VALUES (?, ?, ?, ?)",
+                    (layer.diff_id, self._layers.driver, layer.size_bytes, layer.tar_bytes),
                 )

@@ -1,0 +1,197 @@
+"""Base images straight from a distribution's signed archive: no registry, no stranger's image.
+
+mmdebstrap does the work.  The result depends on the archive's state alone: all times are at most
+the date of its Release file (or SOURCE_DATE_EPOCH), and logs and caches are left out.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+from jubako.errors import InvalidArgument, Unavailable
+from jubako.images.layers.collect import remove_tree, temporary_directory
+from jubako.images.making import import_tar
+from jubako.linux.process import SEARCH_PATH, find_program, run
+from jubako.oci import platform as platforms
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from jubako.images import ImageService
+
+_MIRRORS = {
+    "debian": "http://deb.debian.org/debian",  # apt checks signatures: the transport need not
+    "ubuntu": "http://archive.ubuntu.com/ubuntu",
+}
+VARIANTS = frozenset(
+    ("extract", "custom", "essential", "apt", "minbase", "required", "buildd", "important")
+    + ("debootstrap", "standard", "-")
+)
+_WORD = re.compile(r"[a-z0-9][a-z0-9.+-]*\Z")
+_PACKAGE = re.compile(r"[a-z0-9?~(][^\s,]*\Z")
+_TIMEOUT_S = 3600.0  # a slow mirror; the progress of the download is apt's business
+_RELEASE_LIMIT_BYTES = 4 << 20
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy")
+
+# What differs from run to run, or serves nobody in an image.
+_CLEAN_HOOK = (
+    'cd "$1" && rm -rf var/cache/ldconfig/aux-cache var/lib/apt/lists/* var/cache/apt/*.bin'
+    " var/cache/debconf/*-old var/lib/dpkg/*-old"
+    " && find var/log -type f -delete"
+    " && find run tmp var/tmp -mindepth 1 -delete"
+)
+# As in the distribution's own container images: packages must not start services, and apt keeps
+# no archives that would only make layers larger.
+_CONTAINER_HOOK = (
+    'cd "$1"'
+    " && printf '#!/bin/sh\\nexit 101\\n' > usr/sbin/policy-rc.d && chmod 755 usr/sbin/policy-rc.d"
+    ' && printf \'APT::Keep-Downloaded-Packages "false";\\nDir::Cache::pkgcache "";\\n'
+    'Dir::Cache::srcpkgcache "";\\n\' > etc/apt/apt.conf.d/docker-clean'
+    " && printf 'Acquire::Languages \"none\";\\n' > etc/apt/apt.conf.d/docker-no-languages"
+    " && printf 'Acquire::GzipIndexes \"true\";\\n' > etc/apt/apt.conf.d/docker-gzip-indexes"
+)
+
+
+def bootstrap(
+    images: ImageService,
+    target: str,
+    *,
+    mirror: str | None,
+    include: Sequence[str],
+    variant: str,
+    tag: str | None,
+    progress: Callable[[str], None] | None,
+) -> str:
+    """See `ImageService.bootstrap`."""
+    distribution, _, suite = target.rpartition(":")
+    distribution = distribution or "debian"
+    if distribution not in _MIRRORS:
+        known = ", ".join(sorted(_MIRRORS))
+        raise InvalidArgument(f"cannot bootstrap {distribution[:40]!r}: known are {known}")
+    if not _WORD.match(suite):
+        raise InvalidArgument(f"not a suite: {suite[:40]!r}", hint="for example debian:bookworm")
+    if variant not in VARIANTS:
+        raise InvalidArgument(f"unknown variant {variant[:40]!r} of mmdebstrap")
+    for package in include:
+        if not _PACKAGE.match(package):
+            raise InvalidArgument(f"not a package name: {package[:80]!r}")
+    _require_mmdebstrap()
+    say = progress or (lambda text: None)
+    say(f"Reading the Release file of {suite}")
+    epoch = _epoch(_mirror_url(mirror) or _MIRRORS[distribution], suite)
+    path, lock = temporary_directory(images.store, f"{images.store.path}/layers")
+    try:
+        say(f"Bootstrapping {distribution} {suite} ({variant})")
+        _run_mmdebstrap(suite, f"{path}/root.tar", mirror, include, variant, epoch)
+        say("Importing")
+        with open(f"{path}/root.tar", "rb") as stream:
+            return import_tar(
+                images,
+                stream,
+                tag or f"{distribution}:{suite}",
+                changes=(f"ENV PATH={_PATH}", 'CMD ["bash"]'),
+                message="",
+                platform=None,
+                created_ns=epoch * 1_000_000_000,
+                created_by=_describe(suite, include, variant, epoch),
+            )
+    finally:
+        remove_tree(path)
+        os.close(lock)
+
+
+def _require_mmdebstrap() -> None:
+    try:
+        find_program("mmdebstrap")
+    except Unavailable as exc:
+        raise Unavailable(
+            "bootstrap: mmdebstrap is not installed",
+            hint="apt-get install mmdebstrap",
+            subject="mmdebstrap",
+        ) from exc
+
+
+def _describe(suite: str, include: Sequence[str], variant: str, epoch: int) -> str:
+    words = [f"--variant={variant}"]
+    if include:
+        words.append(f"--include={','.join(include)}")
+    architecture = platforms.debian_architecture(platforms.host())
+    return f"# mmdebstrap {' '.join(words)} --architectures={architecture} {suite} @{epoch}"
+
+
+def _mirror_url(mirror: str | None) -> str | None:
+    """The archive's URL, from itself or from a line of sources.list."""
+    if mirror is None:
+        return None
+    words = re.sub(r"\[[^]]*\]", " ", mirror).split()
+    url = next((word for word in words if "://" in word or word.startswith("file:/")), None)
+    if url is None:
+        raise InvalidArgument(
+            f"not an archive's address: {mirror[:80]!r}",
+            hint="give a URL such as http://deb.debian.org/debian, or a line of sources.list",
+        )
+    return url.rstrip("/")
+
+
+def _epoch(mirror: str, suite: str) -> int:
+    """SOURCE_DATE_EPOCH, else the date of the suite's Release file.
+
+    The file is not verified here: the date only makes results reproducible.
+    """
+    given = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if given.isdigit():
+        return int(given)
+    from email.utils import parsedate_to_datetime
+    from urllib.error import URLError
+    from urllib.request import urlopen
+
+    reason = ""
+    for name in ("InRelease", "Release"):
+        url = f"{mirror.removeprefix('copy:')}/dists/{suite}/{name}"
+        try:
+            with urlopen(url, timeout=60) as reply:
+                text = reply.read(_RELEASE_LIMIT_BYTES).decode("utf-8", "replace")
+        except (URLError, OSError, ValueError) as exc:
+            reason = str(getattr(exc, "reason", exc))
+            continue
+        match = re.search(r"^Date:\s*(.+)$", text, re.MULTILINE)
+        if match is not None:
+            try:
+                return int(parsedate_to_datetime(match[1]).timestamp())
+            except ValueError:
+                reason = f"its date is not understood: {match[1][:60]}"
+    raise Unavailable(
+        f"bootstrap {suite}: read {mirror}/dists/{suite}/Release: {reason or 'it has no date'}",
+        hint="check the suite's name, the mirror and the network",
+    )
+
+
+def _run_mmdebstrap(
+    suite: str, out: str, mirror: str | None, include: Sequence[str], variant: str, epoch: int
+) -> None:
+    argv = ["mmdebstrap", "--quiet", "--mode=root", "--format=tar", f"--variant={variant}"]
+    if include:
+        argv.append("--include=" + ",".join(include))
+    # Device nodes are the runtime's business: a container gets its own /dev.
+    argv += ["--skip=output/dev"]
+    if variant not in ("extract", "custom", "-"):
+        argv.append(f"--customize-hook={_CONTAINER_HOOK}")
+    argv += [f"--customize-hook={_CLEAN_HOOK}", suite, out]
+    if mirror is not None:
+        argv.append(mirror)
+    env = {"PATH": SEARCH_PATH, "LC_ALL": "C.UTF-8", "SOURCE_DATE_EPOCH": str(epoch)}
+    for name in _PROXIES:
+        for spelling in (name, name.upper()):
+            if spelling in os.environ:
+                env[spelling] = os.environ[spelling]
+    done = run(argv, env=env, timeout_s=_TIMEOUT_S, why="make a root file system from the archive")
+    if done.status:
+        lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        shown = [line for line in lines if line.startswith(("E:", "Err:"))] or lines[-3:]
+        raise Unavailable(
+            f"bootstrap {suite}: mmdebstrap failed ({done.status}): {'; '.join(shown[-4:])}",
+            hint="check the suite's name, the mirror and the network",
+        )

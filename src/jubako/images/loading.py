@@ -1,0 +1,303 @@
+"""`load`: images from docker-archives and OCI layouts."""
+
+from __future__ import annotations
+
+from jubako.errors import IntegrityError, InvalidArgument, InvalidReference
+from jubako.images import records
+from jubako.images.archive import Archive
+from jubako.images.config_check import parse_config, parse_json
+from jubako.oci import media
+from jubako.oci import platform as platforms
+from jubako.oci.digest import Digest
+from jubako.oci.reference import parse
+from jubako.store import point
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any, BinaryIO
+
+    from jubako.images import ImageService
+    from jubako.images.layers.session import StagedLayer
+    from jubako.oci.reference import Reference
+
+_MAX_INDEX_DEPTH = 4  # an index may name an index
+_CONTAINERD_NAME = "io.containerd.image.name"
+_REF_NAME = "org.opencontainers.image.ref.name"
+
+
+class _Image:
+    """An image found in an archive and checked."""
+
+    def __init__(
+        self, config: bytes, diff_ids: list[str], names: list[Reference], parent: str | None = None
+    ):
+        self.id = Digest.of(config)
+        self.config = config
+        self.diff_ids = diff_ids
+        self.names = names
+        self.parent = parent
+
+
+def load(
+    images: ImageService, stream: BinaryIO, *, progress: Callable[[str], None] | None
+) -> list[str]:
+    """See `ImageService.load`."""
+    with images.layers.session() as session:
+        archive = Archive(session, progress)
+        archive.read(stream)
+        point("images.load.read")
+        loader = _Loader(images, archive)
+        found = loader.images()
+        wanted = {diff_id for image in found for diff_id in image.diff_ids}
+        staged = [layer for layer in archive.layers() if layer.diff_id in wanted]
+        session.publish(staged)
+        for image in found:
+            images.content.write(image.config)
+        point("images.load.published")
+        lines = []
+        with images.store.transaction() as db:
+            session.record(db, staged)
+            for image in found:
+                records.insert_image(
+                    db, image.id, image.config, image.diff_ids, parent=image.parent
+                )
+            for image in found:
+                for name in image.names:
+                    before = records.set_tag(db, name, image.id)
+                    if before is not None:
+                        lines.append(
+                            f"The image {name.familiar()} already exists, renaming the old one "
+                            f"with ID {before} to empty string"
+                        )
+                    lines.append(f"Loaded image: {name.familiar()}")
+                if not image.names:
+                    lines.append(f"Loaded image ID: {image.id}")
+            point("images.load.recorded")
+        images.store.flush()
+        point("images.load.done")
+    return lines
+
+
+class _Loader:
+    def __init__(self, images: ImageService, archive: Archive):
+        self._images = images
+        self._archive = archive
+
+    def images(self) -> list[_Image]:
+        """All images of the archive, each checked.  Raises InvalidArgument, IntegrityError."""
+        if self._archive.has("manifest.json"):
+            found = list(self._docker())
+        elif self._archive.has("index.json"):
+            found = list(self._oci())
+        elif self._archive.has("repositories"):
+            raise InvalidArgument(
+                "image archive: the format of Docker before 1.10 is not supported",
+                hint="load it with an older Docker and save it again",
+            )
+        else:
+            raise InvalidArgument(
+                "image archive: neither manifest.json nor index.json was found",
+                hint="a tar of a root file system is for `jubako import`",
+            )
+        if not found:
+            raise InvalidArgument("image archive: it holds no image for this platform")
+        return found
+
+    # --- docker-archive --------------------------------------------------------------------------
+
+    def _docker(self) -> Iterator[_Image]:
+        items = parse_json(self._archive.document("manifest.json"), "manifest.json")
+        if not isinstance(items, list):
+            raise InvalidArgument("manifest.json: not a list")
+        for item in items:
+            if not isinstance(item, dict) or not isinstance(item.get("Config"), str):
+                raise InvalidArgument("manifest.json: an image without Config")
+            layers = _strings(item.get("Layers"), "manifest.json: Layers")
+            data = self._archive.document(item["Config"])
+            names = [_tag(text) for text in _strings(item.get("RepoTags"), "RepoTags")]
+            parent = item.get("Parent")
+            if parent is not None:
+                parent = Digest.parse(str(parent))
+            yield self._image(data, item["Config"], layers, names, parent)
+
+    def _image(
+        self,
+        data: bytes,
+        what: str,
+        layers: list[str],
+        names: list[Reference],
+        parent: str | None = None,
+    ) -> _Image:
+        config = parse_config(data, what)
+        diff_ids = config["rootfs"]["diff_ids"]
+        if len(layers) != len(diff_ids):
+            raise InvalidArgument(
+                "invalid manifest, layers length mismatch: "
+                f"expected {len(diff_ids)}, got {len(layers)}"
+            )
+        for layer, diff_id in zip(layers, diff_ids, strict=True):
+            staged = self._archive.layer(layer)
+            if staged is None:
+                # An archive may leave out what it supposes to be there.
+                if not self._images.layers.exists(diff_id):
+                    raise InvalidArgument(f"image archive: layer {layer[:200]} is missing")
+            elif staged.diff_id != diff_id:
+                raise IntegrityError(
+                    f"layers from manifest don't match image configuration: layer {layer}: "
+                    f"expected {diff_id}, found {staged.diff_id}",
+                    subject=diff_id,
+                )
+        return _Image(data, diff_ids, names, parent)
+
+    # --- OCI layout ------------------------------------------------------------------------------
+
+    def _oci(self) -> Iterator[_Image]:
+        if self._archive.has("oci-layout"):
+            layout = parse_json(self._archive.document("oci-layout"), "oci-layout")
+            version = layout.get("imageLayoutVersion") if isinstance(layout, dict) else None
+            if not isinstance(version, str) or not version.startswith("1."):
+                raise InvalidArgument(f"oci-layout: unsupported version {version!r}")
+        found: dict[Digest, _Image] = {}
+        for image in self._index(self._archive.document("index.json"), "index.json", [], 0):
+            known = found.setdefault(image.id, image)
+            if known is not image:
+                known.names += [name for name in image.names if name not in known.names]
+        yield from found.values()
+
+    def _index(
+        self, data: bytes, what: str, names: list[Reference], depth: int
+    ) -> Iterator[_Image]:
+        index = parse_json(data, what)
+        if not isinstance(index, dict) or not isinstance(index.get("manifests"), list):
+            raise InvalidArgument(f"{what}: not an index: it has no list of manifests")
+        if "layers" in index or "config" in index:
+            raise InvalidArgument(f"{what}: both an index and a manifest")  # CVE-2021-41190
+        if depth > _MAX_INDEX_DEPTH:
+            raise InvalidArgument(f"{what}: indexes are nested too deeply")
+        descriptors = [_descriptor(item, what) for item in index["manifests"]]
+        if depth:
+            descriptors = _for_this_machine(descriptors)
+        for descriptor in descriptors:
+            own = names + [name for name in _names(descriptor) if name not in names]
+            yield from self._manifest(descriptor, own, depth)
+
+    def _manifest(
+        self, descriptor: dict[str, Any], names: list[Reference], depth: int
+    ) -> Iterator[_Image]:
+        digest = Digest.parse(descriptor["digest"])
+        data = self._blob(descriptor)
+        manifest = parse_json(data, f"manifest {digest}")
+        if not isinstance(manifest, dict):
+            raise InvalidArgument(f"manifest {digest}: not an object")
+        kind = descriptor["mediaType"]
+        if manifest.get("mediaType", kind) != kind:
+            raise InvalidArgument(
+                f"manifest {digest}: its descriptor says {kind}, it says {manifest['mediaType']!r}"
+            )
+        if kind in media.INDEXES:
+            yield from self._index(data, f"index {digest}", names, depth + 1)
+            return
+        if kind not in media.MANIFESTS or "manifests" in manifest:
+            raise InvalidArgument(f"manifest {digest}: not an image manifest: {kind[:100]!r}")
+        config = _descriptor(manifest.get("config"), f"manifest {digest}: config")
+        if config["mediaType"] not in media.CONFIGS:
+            return  # an artifact, such as a signature: no image
+        layers = manifest.get("layers")
+        if not isinstance(layers, list):
+            raise InvalidArgument(f"manifest {digest}: no list of layers")
+        parsed = [_descriptor(layer, f"manifest {digest}: layers") for layer in layers]
+        if any(layer["mediaType"] not in media.LAYERS for layer in parsed):
+            raise InvalidArgument(f"manifest {digest}: a layer of an unknown media type")
+        for layer in parsed:
+            self._check_blob(layer)
+        paths = [_blob_path(layer) for layer in parsed]
+        yield self._image(self._blob(config), f"config {config['digest']}", paths, names)
+
+    def _blob(self, descriptor: dict[str, Any]) -> bytes:
+        data = self._archive.document(_blob_path(descriptor))
+        if len(data) != descriptor["size"]:
+            raise IntegrityError(
+                f"blob {descriptor['digest']}: expected {descriptor['size']} bytes, "
+                f"found {len(data)}"
+            )
+        return data
+
+    def _check_blob(self, descriptor: dict[str, Any]) -> None:
+        """The digest was checked when the blob passed; here its presence."""
+        staged: StagedLayer | None = self._archive.layer(_blob_path(descriptor))
+        if staged is not None and staged.blob is not None:
+            if staged.blob != descriptor["digest"]:
+                raise IntegrityError(
+                    f"blob: expected {descriptor['digest']}, found {staged.blob}",
+                    subject=descriptor["digest"],
+                )
+
+
+def _strings(value: Any, what: str) -> list[str]:
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise InvalidArgument(f"{what}: not a list of strings")
+    return value
+
+
+def _tag(text: str) -> Reference:
+    try:
+        reference = parse(text)
+    except InvalidReference as exc:
+        raise InvalidArgument(f"image archive: {exc}: {text[:200]!r}") from exc
+    if reference.tag is None or reference.digest is not None:
+        raise InvalidArgument(f"invalid tag {text[:200]!r}")
+    return reference
+
+
+def _descriptor(value: Any, what: str) -> dict[str, Any]:
+    if (
+        not isinstance(value, dict)
+        or not isinstance(value.get("mediaType"), str)
+        or not isinstance(value.get("digest"), str)
+        or not isinstance(value.get("size"), int)
+        or not isinstance(value.get("annotations") or {}, dict)
+        or not isinstance(value.get("platform") or {}, dict)
+    ):
+        raise InvalidArgument(f"{what}: not a descriptor")
+    Digest.parse(value["digest"])
+    return value
+
+
+def _blob_path(descriptor: dict[str, Any]) -> str:
+    digest = Digest.parse(descriptor["digest"])
+    return f"blobs/{digest.algorithm}/{digest.encoded}"
+
+
+def _for_this_machine(descriptors: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The first manifest for this platform; all if none says what it is for."""
+    if not any(descriptor.get("platform") for descriptor in descriptors):
+        return descriptors
+    host = platforms.host()
+    for descriptor in descriptors:
+        offered = descriptor.get("platform")
+        if offered and isinstance(offered.get("architecture"), str):
+            if platforms.matches(host, offered):
+                return [descriptor]
+    return []
+
+
+def _names(descriptor: dict[str, Any]) -> list[Reference]:
+    """The image's name by containerd's annotation, or by OCI's if it is more than a tag."""
+    annotations = descriptor.get("annotations") or {}
+    name = annotations.get(_CONTAINERD_NAME)
+    if name is None:
+        name = annotations.get(_REF_NAME)
+        if isinstance(name, str) and not ("/" in name or ":" in name):
+            return []
+    if name is None:
+        return []
+    if not isinstance(name, str):
+        raise InvalidArgument("index.json: a name that is not a string")
+    try:
+        reference = parse(name)
+    except InvalidReference as exc:
+        raise InvalidArgument(f"index.json: {exc}: {name[:200]!r}") from exc
+    return [] if reference.digest is not None else [reference.tagged()]

@@ -1,0 +1,195 @@
+"""`save`: the archive that Docker 25 and later write, an OCI layout with a docker manifest.
+
+    blobs/sha256/<hex>   configs, manifests, layers as plain tars
+    index.json           one descriptor for each name           (OCI layout)
+    manifest.json        the images, as `docker load` reads them (docker-archive)
+    oci-layout
+    repositories         names and top layers, for very old readers
+
+Members are sorted and have no times, so equal images give equal bytes.
+"""
+
+from __future__ import annotations
+
+import json
+
+from jubako.errors import InvalidArgument, NotFound
+from jubako.images import records
+from jubako.images.tar import Entry, TarWriter
+from jubako.oci import media
+from jubako.oci.digest import Digest
+from jubako.oci.reference import parse
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any, BinaryIO
+
+    from jubako.images import ImageService
+    from jubako.oci.reference import Reference
+
+FORMATS = ("docker", "oci")
+
+
+class _Saved:
+    """One image and the names under which it is saved."""
+
+    def __init__(self, images: ImageService, image_id: str):
+        row = records.row(images.store, image_id)
+        self.id = Digest(image_id)
+        self.config: bytes = row["config"].encode()
+        self.parent: str | None = row["parent"]
+        self.layers = records.diff_ids(images.store, image_id)
+        self.names: list[Reference] = []
+        marks = ", ".join("?" * len(self.layers))
+        query = f"SELECT diff_id, tar_bytes FROM layers WHERE diff_id IN ({marks})"
+        self.sizes: dict[str, int] = dict(images.store.db.execute(query, self.layers).fetchall())
+        for layer in self.layers:
+            if layer not in self.sizes:
+                raise NotFound(f"image {image_id}: no such layer: {layer}", subject=layer)
+        self.manifest = _json(
+            {
+                "schemaVersion": 2,
+                "mediaType": media.OCI_MANIFEST,
+                "config": _descriptor(media.OCI_CONFIG, self.id, len(self.config)),
+                "layers": [self.layer_descriptor(layer) for layer in self.layers],
+            }
+        )
+
+    def layer_descriptor(self, layer: str) -> dict[str, Any]:
+        return _descriptor(media.OCI_LAYER, layer, self.sizes[layer])
+
+    def index_entries(self) -> list[dict[str, Any]]:
+        base = _descriptor(media.OCI_MANIFEST, Digest.of(self.manifest), len(self.manifest))
+        return [
+            {
+                **base,
+                "annotations": {
+                    "io.containerd.image.name": str(name),
+                    "org.opencontainers.image.ref.name": name.tag,
+                },
+            }
+            for name in self.names
+        ] or [base]
+
+    def docker_entry(self) -> dict[str, Any]:
+        return {
+            "Config": _blob(self.id),
+            "RepoTags": [name.familiar() for name in self.names] or None,
+            "Layers": [_blob(layer) for layer in self.layers],
+            "LayerSources": {layer: self.layer_descriptor(layer) for layer in self.layers},
+        }
+
+
+def save(images: ImageService, references: list[str], out: BinaryIO, *, format: str) -> None:
+    """See `ImageService.save`."""
+    if format not in FORMATS:
+        raise InvalidArgument(f"unknown archive format {format[:40]!r}: one of docker, oci")
+    if not references:
+        raise InvalidArgument("save: no image was named")
+    # The shared lock keeps the layers from being deleted while they are read.
+    with images.store.lock("layers", shared=True):
+        saved = _choose(images, references)
+        _write(images, saved, out, format)
+
+
+def _choose(images: ImageService, references: list[str]) -> list[_Saved]:
+    """The images, with the names that were asked for; a bare repository means all its tags."""
+    saved: dict[str, _Saved] = {}
+
+    def add(image_id: str, name: Reference | None) -> None:
+        if image_id not in saved:
+            saved[image_id] = _Saved(images, image_id)
+        names = saved[image_id].names
+        if name is not None and name not in names:
+            names.append(name)
+
+    for text in references:
+        image_id = None
+        try:
+            reference = parse(text)
+        except InvalidArgument:
+            add(images.resolve(text), None)
+            continue
+        if reference.tag is None and reference.digest is None:
+            rows = images.store.db.execute(
+                "SELECT name, image_id FROM tags WHERE name >= ? AND name < ? ORDER BY name",
+                (f"{reference.name}:", f"{reference.name};"),
+            ).fetchall()
+            for row in rows:
+                add(row["image_id"], parse(row["name"]))
+            if rows:
+                continue
+        image_id = images.resolve(text)
+        named = not records.is_id_prefix(image_id, text) and reference.digest is None
+        add(image_id, reference.tagged() if named else None)
+    return list(saved.values())
+
+
+def _write(images: ImageService, saved: list[_Saved], out: BinaryIO, format: str) -> None:
+    writer = TarWriter(out.write)
+    writer.add_directory(b"blobs/")
+    writer.add_directory(b"blobs/sha256/")
+    small: dict[str, bytes] = {}
+    layers: dict[str, int] = {}
+    for image in saved:
+        small[image.id] = image.config
+        small[Digest.of(image.manifest)] = image.manifest
+        layers.update(image.sizes)
+    for digest in sorted({*small, *layers}):
+        name = _blob(digest).encode()
+        if digest in small:
+            writer.add_file(name, small[digest])
+        else:
+            writer.add_header(Entry(name, size=layers[digest]))
+            for piece in images.layers.archive(digest):
+                out.write(piece)
+            writer.pad(layers[digest])
+    index = {
+        "schemaVersion": 2,
+        "mediaType": media.OCI_INDEX,
+        "manifests": [entry for image in saved for entry in image.index_entries()],
+    }
+    writer.add_file(b"index.json", _json(index))
+    if format == "docker":
+        writer.add_file(b"manifest.json", _json(_docker_manifest(saved)))
+    writer.add_file(b"oci-layout", b'{"imageLayoutVersion": "1.0.0"}')
+    if format == "docker":
+        repositories = _repositories(saved)
+        if repositories:
+            writer.add_file(b"repositories", _json(repositories))
+    writer.close()
+
+
+def _docker_manifest(saved: Iterable[_Saved]) -> list[dict[str, Any]]:
+    ids = {image.id for image in saved}
+    entries = []
+    for image in saved:
+        entry = image.docker_entry()
+        if image.parent in ids:
+            entry["Parent"] = image.parent
+        entries.append(entry)
+    return entries
+
+
+def _repositories(saved: Iterable[_Saved]) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {}
+    for image in saved:
+        for name in image.names:
+            if name.tag is not None and image.layers:
+                top = image.layers[-1].partition(":")[2]
+                found.setdefault(name.familiar_name(), {})[name.tag] = top
+    return found
+
+
+def _descriptor(kind: str, digest: str, size_bytes: int) -> dict[str, Any]:
+    return {"mediaType": kind, "digest": digest, "size": size_bytes}
+
+
+def _blob(digest: str) -> str:
+    algorithm, _, encoded = digest.partition(":")
+    return f"blobs/{algorithm}/{encoded}"
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
