@@ -206,13 +206,13 @@ def _check_bind(spec: Mount) -> None:
 
 
 def _check_target(target: str) -> None:
-    if clean(target.replace("\\", "/")) == "/":
+    if clean(target) == "/":
         raise InvalidArgument("invalid specification: destination can't be '/'", subject=target)
     _check_absolute(target)
 
 
 def _check_absolute(path: str) -> None:
-    if not path.replace("\\", "/").startswith("/"):
+    if not path.startswith("/"):
         raise InvalidArgument(
             f"invalid mount path: '{path}' mount path must be absolute", subject=path
         )

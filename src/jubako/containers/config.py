@@ -215,10 +215,15 @@ def _filled(
 
 def _ordered(values: dict[str, Any], fields: tuple[tuple[str, object], ...]) -> Any:
     return {
-        name: values[name] for name, default in fields if default is not OMIT or values[name]
-    } | ({"StopTimeout": 0} if values.get("StopTimeout") == 0 else {})
+        name: values[name]
+        for name, default in fields
+        if default is not OMIT
+        or values[name]
+        or (name in _SHOWN_WHEN_ZERO and values[name] is not None)
+    }
 
 
+_SHOWN_WHEN_ZERO = ("StopTimeout", "Init")  # pointers in Docker: 0 and false are answers
 _LISTS_OF_TEXT = frozenset(
     "Env Cmd Entrypoint OnBuild Shell Binds VolumesFrom CapAdd CapDrop Dns DnsOptions DnsSearch "
     "ExtraHosts GroupAdd Links SecurityOpt DeviceCgroupRules MaskedPaths ReadonlyPaths".split()

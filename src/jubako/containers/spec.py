@@ -134,8 +134,6 @@ def exec_process(
             f"the working directory '{workdir}' is invalid, it needs to be an absolute path"
         )
     _complete_process(process, host, options, tty=tty, console_size=console_size)
-    if privileged:
-        process.pop("noNewPrivileges", None)
     return process
 
 

@@ -57,8 +57,7 @@ def merge(options: Sequence[str]) -> list[str]:
         if key is None:
             key, equals, _ = option.partition("=")
             if not equals or key not in _DATA:
-                words = " ".join(f'"{part}"' for part in option.split("=", 1))
-                raise InvalidArgument(f"Invalid tmpfs option [{words}]", subject=option)
+                raise InvalidArgument(f'invalid tmpfs option "{key}"', subject=option)
         if key not in seen:
             seen.add(key)
             kept.append(option)
