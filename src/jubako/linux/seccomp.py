@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import hashlib
-import json
 import os
 import stat
 import struct
@@ -144,6 +142,17 @@ def compile_profile(profile: Profile, cache_dir: str | None = None) -> bytes:
 
 
 def _key(profile: Profile) -> str:
+    # Here, because many who load a filter compile none.
+    import json
+
+    try:
+        from _sha2 import sha256  # type: ignore[import-not-found]  # 3.12
+    except ImportError:
+        try:
+            from _sha256 import sha256  # type: ignore[import-not-found]
+        except ImportError:
+            from hashlib import sha256  # 2 ms: it loads OpenSSL
+
     facts = [_CACHE_FORMAT, MACHINE]
     for directory in _LIBRARY_DIRECTORIES:
         try:
@@ -153,7 +162,8 @@ def _key(profile: Profile) -> str:
         facts.append(f"{status.st_ino} {status.st_size} {status.st_mtime_ns}")
         break
     facts.append(json.dumps(profile, sort_keys=True, separators=(",", ":")))
-    return hashlib.sha256("\n".join(facts).encode()).hexdigest()
+    digest: str = sha256("\n".join(facts).encode()).hexdigest()
+    return digest
 
 
 def _read_cache(path: str) -> bytes | None:
