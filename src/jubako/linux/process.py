@@ -62,16 +62,17 @@ def run(
     env: Mapping[str, str] | None = None,
     timeout_s: float = 30.0,
     limit_bytes: int = OUTPUT_LIMIT_BYTES,
+    program: str | None = None,
     why: str = "",
 ) -> Completed:
     """Run a program to its end.
 
-    argv[0]: a path, or a name that is looked up.  stdin: what it reads.  env: its whole
+    argv[0]: a path, or a name that is looked up; program: where that differs (a hook).  stdin: what it reads.  env: its whole
     environment (default: only PATH and LC_ALL=C).
     Raises Unavailable (not installed, not executable, no end within `timeout_s`, more output than
     `limit_bytes`; the program is dead then), KernelError.  Any exit status is a normal return.
     """
-    path = find_program(argv[0])
+    path = find_program(program or argv[0])
     environment = {"PATH": SEARCH_PATH, "LC_ALL": "C"} if env is None else dict(env)
     pipes: list[int] = []
     try:

@@ -317,6 +317,9 @@ class BuiltinRuntime:
 
     def update(self, container_id: str, resources: dict[str, Any]) -> None:
         """See `Runtime.update`."""
+        # Engines send the whole object back, whose device rules lack the defaults that every
+        # container has; they cannot be changed here, as with runc.
+        resources = {key: value for key, value in resources.items() if key != "devices"}
         with self._states.lock(container_id):
             record = self._running(container_id)
             self._cgroup(record).apply(resources)

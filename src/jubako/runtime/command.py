@@ -89,6 +89,12 @@ _COMMANDS: dict[str, tuple[dict[str, str], dict[str, str], int, int, str]] = {
     "update": (update_options.OPTIONS, {"r": "resources"}, 1, 1, "update [OPTIONS] CONTAINER"),
 }
 
+# What runc puts before its reason, and Docker's messages therefore contain.
+_FAILED = {
+    "create": "jubako-runtime create failed: ",
+    "run": "jubako-runtime run failed: ",
+    "exec": "exec failed: ",
+}
 _EXEC_FAILED = 255  # runc's, which tells its own failure from a status of the process
 
 
@@ -148,7 +154,7 @@ def main(argv: list[str] | None = None) -> int:
         handler: Callable[[Context], int] = globals()[f"_{command}"]
         return handler(Context(os.path.abspath(root), own, words))
     except JubakoError as error:
-        _log(options, error)
+        _log(options, _FAILED.get(command, "") + error.message, error.hint)
         return _EXEC_FAILED if command == "exec" else 1
     except KeyboardInterrupt:
         return 130
@@ -160,8 +166,8 @@ def _default_root() -> str:
     return f"{os.environ.get('XDG_RUNTIME_DIR', '/tmp')}/jubako-runtime"
 
 
-def _log(options: Values, error: JubakoError) -> None:
-    message = error.message + (f" ({error.hint})" if error.hint else "")
+def _log(options: Values, message: str, hint: str | None) -> None:
+    message += f" ({hint})" if hint else ""
     path = options.text("log")
     if path and path != "/dev/stderr":
         from jubako.runtime.state import now

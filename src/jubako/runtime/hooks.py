@@ -44,13 +44,13 @@ def run_all(
 
 def _run_one(name: str, hook: dict[str, Any], state: dict[str, Any]) -> None:
     path = hook["path"]
-    environment: dict[str, str] = {}
-    for item in hook.get("env") or ():
-        key, _, value = item.partition("=")
-        environment[key] = value
-    argv = [path, *(hook.get("args") or [path])[1:]]
+    environment: dict[str, str] | None = None
+    if hook.get("env"):
+        pairs = (item.partition("=") for item in hook["env"])
+        environment = {key: value for key, _, value in pairs}
     done = process.run(
-        argv,
+        hook.get("args") or [path],
+        program=path,
         stdin=json.dumps(state).encode(),
         env=environment,
         timeout_s=hook.get("timeout") or TIMEOUT_S,

@@ -152,9 +152,11 @@ def _enter_namespaces(setup: Setup) -> None:
     namespaces.enter_user()
     if "user" in namespaces.new:
         _ask(setup.channel, "map")
-    namespaces.enter(setup.spec["linux"].get("timeOffsets"))
+    # Before the user changes: then /proc/self/timens_offsets is not ours any more.
+    namespaces.enter_time(setup.spec["linux"].get("timeOffsets"))
     if namespaces.own("user"):
-        become_namespace_root()
+        become_namespace_root()  # and owner of what comes with the other namespaces (/dev/mqueue)
+    namespaces.enter()
 
 
 def become_namespace_root() -> None:

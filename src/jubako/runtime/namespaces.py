@@ -29,9 +29,9 @@ CLONE_PARENT = 0x00008000
 SAME, NEW = -1, -2  # instead of a descriptor: the caller's PID namespace, one that does not exist
 _SYS_CLONE = 220 if MACHINE == "aarch64" else 56
 
-# setns and unshare by the child, in this order: the user namespace gives the rights for the rest,
-# the mount namespace takes away the host's paths.
-_ORDER = ("user", "cgroup", "ipc", "uts", "network", "time", "mount")
+# setns by the child, in this order: the mount namespace takes away the host's paths.  The user
+# namespace comes before these, it gives the rights; PID and time have their own ways.
+_ORDER = ("cgroup", "ipc", "uts", "network", "mount")
 
 
 class Namespaces:
@@ -82,7 +82,7 @@ class Namespaces:
     # --- the creator's side ------------------------------------------------------------------
 
     def fork(self) -> int:
-        """Fork into the PID namespace; 0 in the child, which then calls `enter`."""
+        """Fork into the PID namespace; 0 in the child, which then calls `enter_user` and so on."""
         if "user" in self.new and "pid" in self.new:
             return _clone(ns.CLONE_NEWUSER | ns.CLONE_NEWPID)
         if "user" in self.joined and "pid" in self.new:
@@ -128,20 +128,26 @@ class Namespaces:
         elif "user" in self.new and "pid" not in self.new:
             ns.unshare(ns.CLONE_NEWUSER, why="IDs of the container are others on the host")
 
-    def enter(self, time_offsets: Mapping[str, Any] | None = None) -> None:
-        """Join and make everything but user and PID namespaces; needs the rights to do so."""
-        for kind in _ORDER[1:]:
+    def enter_time(self, offsets: Mapping[str, Any] | None = None) -> None:
+        """The time namespace; offsets: OCI timeOffsets of a new one."""
+        if "time" in self.joined:
+            ns.setns(self.joined["time"], ns.CLONE_NEWTIME, why="share the clocks")
+        elif "time" in self.new:
+            ns.unshare(ns.CLONE_NEWTIME, why="clocks of its own")
+            _enter_time(offsets or {})
+
+    def enter(self) -> None:
+        """Join and make all others; needs the rights of the user namespace."""
+        for kind in _ORDER:
             fd = self.joined.get(kind)
             if fd is not None:
                 ns.setns(fd, ns.KINDS[kind][0], why=f"share the {kind} namespace")
         flags = 0
-        for kind in _ORDER[1:]:
+        for kind in _ORDER:
             if kind in self.new:
                 flags |= ns.KINDS[kind][0]
         if flags:
             ns.unshare(flags, why="a view of the container's own")
-        if "time" in self.new:
-            _enter_time(time_offsets or {})
         if "network" in self.new:
             loopback_up()
 
