@@ -67,8 +67,8 @@ def run(
 ) -> Completed:
     """Run a program to its end.
 
-    argv[0]: a path, or a name that is looked up; program: where that differs (a hook).  stdin: what it reads.  env: its whole
-    environment (default: only PATH and LC_ALL=C).
+    argv[0]: a path, or a name that is looked up.  program: the path, where that differs (hooks).
+    stdin: what it reads.  env: its whole environment (default: only PATH and LC_ALL=C).
     Raises Unavailable (not installed, not executable, no end within `timeout_s`, more output than
     `limit_bytes`; the program is dead then), KernelError.  Any exit status is a normal return.
     """

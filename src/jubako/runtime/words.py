@@ -16,7 +16,7 @@ CREATE_OUTER = (
     "failed to create task for container: failed to create shim task: OCI runtime create failed: "
 )
 CREATE = CREATE_OUTER + "jubako-runtime create failed: "
-START = "failed to start task for container: OCI runtime start failed: "
+START = "OCI runtime start failed: "
 EXEC_OUTER = "OCI runtime exec failed: "
 EXEC = EXEC_OUTER + "exec failed: "
 _UNABLE = "unable to start container process: "
