@@ -175,10 +175,10 @@ def pin_namespaces(host: HostConfig, find: Callable[[str], str]) -> None:
     find: the ID for a name, ID or prefix; what it raises comes through.
     """
     for key in ("PidMode", "IpcMode", "NetworkMode"):
-        mode: str = host[key]  # type: ignore[literal-required]
+        mode: str = host[key]
         kind, colon, reference = mode.partition(":")
         if colon and kind == "container":
-            host[key] = f"container:{find(reference)}"  # type: ignore[literal-required]
+            host[key] = f"container:{find(reference)}"
 
 
 def cgroup_namespace_default(*, privileged: bool) -> str:

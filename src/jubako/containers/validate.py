@@ -133,7 +133,7 @@ def _check_config(config: Config) -> None:
     if any("\0" in text for text in texts):
         raise InvalidArgument("invalid argument: a command, variable or name has a NUL byte in it")
     for key in ("Hostname", "Domainname"):
-        text: str = config[key]  # type: ignore[literal-required]
+        text: str = config[key]
         if len(os.fsencode(text)) > MAX_HOSTNAME_BYTES:
             raise InvalidArgument(
                 f'{key.lower()} "{text}" is too long (maximum {MAX_HOSTNAME_BYTES} bytes)',
@@ -262,7 +262,7 @@ def _check_cpu(host: HostConfig) -> None:
 def _check_lists(host: HostConfig) -> None:
     """Everything that is a list with its own small grammar."""
     for key in ("CapAdd", "CapDrop"):
-        names: list[str] | None = host[key]  # type: ignore[literal-required]
+        names: list[str] | None = host[key]
         try:
             capabilities.normalise(names or ())
         except InvalidArgument as exc:

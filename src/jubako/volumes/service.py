@@ -80,8 +80,8 @@ class VolumeService:
             marks[ANONYMOUS_LABEL] = ""
         with self._store.transaction() as db:
             row = self._find(name)
+            self._make_directory(name)
             if row is None:
-                self._make_directory(name)
                 point("volumes.create.directory")
                 db.execute(
                     "INSERT INTO volumes (name, driver, created, labels, options, anonymous)"

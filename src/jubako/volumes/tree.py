@@ -44,6 +44,8 @@ def open_below(root_fd: int, path: str, flags: int) -> int:
 def _open_by_steps(root_fd: int, path: str, flags: int) -> int:
     """The same without openat2, component by component."""
     *parents, name = [part for part in path.split("/") if part] or ["."]
+    if ".." in parents or name == "..":
+        raise KernelError("open", errno.EXDEV, path=path)
     here = os.dup(root_fd)
     try:
         for part in parents:
