@@ -17,7 +17,7 @@ from jubako.linux import mountapi, openat2
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from jubako.containers.model import Config, ContainerRecord, HostConfig, MountPoint
     from jubako.linux.mountinfo import MountEntry
@@ -197,14 +197,14 @@ def copy_up(rootfs_fd: int, point: MountPoint) -> bool:
         os.close(source)
 
 
-def open_shared(record: ContainerRecord) -> dict[str, int]:
+def open_shared(points: Sequence[MountPoint]) -> dict[str, int]:
     """Copies of bind sources whose mounts shall travel between host and container.
 
     Called in the host's mount namespace, before the monitor leaves it: a copy made later would
     belong to no peer group of the host.  Returns destination -> detached mount, mostly nothing.
     Raises InvalidArgument when the source's mount is not shared (or slave), as Docker does.
     """
-    wanted = [point for point in record["Mounts"] if point.get("Propagation") in _SHARED + _SLAVE]
+    wanted = [point for point in points if point.get("Propagation") in _SHARED + _SLAVE]
     if not wanted:
         return {}
     from jubako.linux import mountinfo
@@ -227,9 +227,9 @@ def open_shared(record: ContainerRecord) -> dict[str, int]:
 
 
 def stage(
-    record: ContainerRecord,
-    volumes: VolumeService,
+    points: Sequence[MountPoint],
     directory: str,
+    volumes: VolumeService,
     *,
     opened: Mapping[str, int] | None = None,
     holders: Holders | None = None,
@@ -248,7 +248,7 @@ def stage(
     sources: dict[str, str] = {}
     fds = dict(opened or {})
     try:
-        for index, point in enumerate(record["Mounts"]):
+        for index, point in enumerate(points):
             target = point["Destination"]
             if point["Type"] == "bind":
                 _make_source(point)
