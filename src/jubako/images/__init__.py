@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
     from jubako.images.content import ContentStore
-    from jubako.images.layers.tree import TreeTar
+    from jubako.images.stream import Readable
     from jubako.oci.image import ImageConfig
     from jubako.store import Store
 
@@ -148,7 +148,7 @@ class ImageService:
 
     def import_tar(
         self,
-        stream: BinaryIO,
+        stream: Readable,
         reference: str | None = None,
         *,
         changes: Sequence[str] = (),
@@ -171,7 +171,7 @@ class ImageService:
     def commit(
         self,
         parent_image_id: str,
-        layer: BinaryIO | TreeTar,
+        layer: Readable,
         config: dict[str, Any],
         *,
         author: str = "",
@@ -199,7 +199,7 @@ class ImageService:
             reference=reference,
         )
 
-    def load(self, stream: BinaryIO, *, progress: Callable[[str], None] | None = None) -> Names:
+    def load(self, stream: Readable, *, progress: Callable[[str], None] | None = None) -> Names:
         """Load the images of an archive; what was loaded, as `Loaded image: x` shows it.
 
         stream: what `docker save` writes, or an OCI layout, as a tar, plain or compressed, seekable

@@ -18,9 +18,9 @@ from jubako.oci.digest import Digest
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import BinaryIO
 
     from jubako.images.layers.session import Session
+    from jubako.images.stream import Readable
 
     Buffer = bytes | memoryview
 
@@ -44,7 +44,7 @@ class Archive:
         self._failed: dict[str, InvalidArgument] = {}
         self._links: dict[str, str] = {}
 
-    def read(self, stream: BinaryIO) -> None:
+    def read(self, stream: Readable) -> None:
         """Read the whole stream.  Raises InvalidArgument (not an archive), KernelError."""
         prefetch = Prefetch(plain_chunks(stream, "image archive"))
         try:

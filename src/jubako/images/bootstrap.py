@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 
 from jubako.errors import InvalidArgument, Unavailable
 from jubako.images.layers.collect import remove_tree, temporary_directory
 from jubako.images.making import import_tar
+from jubako.images.tar import TarWriter
 from jubako.linux.process import SEARCH_PATH, find_program, run
 from jubako.oci import platform as platforms
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import BinaryIO
 
     from jubako.images import ImageService
 
@@ -36,22 +39,37 @@ _RELEASE_LIMIT_BYTES = 4 << 20
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy")
 
-# What differs from run to run, or serves nobody in an image.
+# What differs from machine to machine and run to run, or serves nobody in an image.
 _CLEAN_HOOK = (
-    'cd "$1" && rm -rf var/cache/ldconfig/aux-cache var/lib/apt/lists/* var/cache/apt/*.bin'
+    'cd "$1" && rm -rf etc/hostname etc/resolv.conf var/cache/ldconfig/aux-cache'
+    " var/lib/apt/lists/* var/cache/apt/*.bin var/cache/apt/archives/*.deb"
     " var/cache/debconf/*-old var/lib/dpkg/*-old"
     " && find var/log -type f -delete"
-    " && find run tmp var/tmp -mindepth 1 -delete"
 )
 # As in the distribution's own container images: packages must not start services, and apt keeps
 # no archives that would only make layers larger.
-_CONTAINER_HOOK = (
-    'cd "$1"'
-    " && printf '#!/bin/sh\\nexit 101\\n' > usr/sbin/policy-rc.d && chmod 755 usr/sbin/policy-rc.d"
-    ' && printf \'APT::Keep-Downloaded-Packages "false";\\nDir::Cache::pkgcache "";\\n'
-    'Dir::Cache::srcpkgcache "";\\n\' > etc/apt/apt.conf.d/docker-clean'
-    " && printf 'Acquire::Languages \"none\";\\n' > etc/apt/apt.conf.d/docker-no-languages"
-    " && printf 'Acquire::GzipIndexes \"true\";\\n' > etc/apt/apt.conf.d/docker-gzip-indexes"
+_SERVICES_HOOK = (
+    'mkdir -p "$1/usr/sbin" && cd "$1/usr/sbin"'
+    " && printf '#!/bin/sh\\nexit 101\\n' > policy-rc.d && chmod 755 policy-rc.d"
+)
+_APT_CLEAN = (
+    '"rm -f /var/cache/apt/archives/*.deb /var/cache/apt/archives/partial/*.deb'
+    ' /var/cache/apt/*.bin || true";'
+)
+_APT_CONFIGURATION = {
+    "docker-clean": (
+        f"DPkg::Post-Invoke {{ {_APT_CLEAN} }};",
+        f"APT::Update::Post-Invoke {{ {_APT_CLEAN} }};",
+        'Dir::Cache::pkgcache "";',
+        'Dir::Cache::srcpkgcache "";',
+    ),
+    "docker-no-languages": ('Acquire::Languages "none";',),
+    "docker-gzip-indexes": ('Acquire::GzipIndexes "true";',),
+    "docker-autoremove-suggests": ('Apt::AutoRemove::SuggestsImportant "false";',),
+}
+_APT_HOOK = 'cd "$1/etc/apt/apt.conf.d"' + "".join(
+    f" && printf '%s\\n' {' '.join(map(shlex.quote, lines))} > {name}"
+    for name, lines in _APT_CONFIGURATION.items()
 )
 
 
@@ -90,7 +108,7 @@ def bootstrap(
         with open(f"{path}/root.tar", "rb") as stream:
             return import_tar(
                 images,
-                stream,
+                _WithDev(stream, epoch),
                 tag or f"{distribution}:{suite}",
                 changes=(f"ENV PATH={_PATH}", 'CMD ["bash"]'),
                 message="",
@@ -101,6 +119,20 @@ def bootstrap(
     finally:
         remove_tree(path)
         os.close(lock)
+
+
+class _WithDev:
+    """The tar with an empty /dev in front, which mmdebstrap leaves out together with its nodes."""
+
+    def __init__(self, stream: BinaryIO, epoch: int):
+        parts: list[bytes | memoryview] = []
+        TarWriter(parts.append).add_directory(b"./dev/", mtime_ns=epoch * 1_000_000_000)
+        self._first = b"".join(parts)
+        self._stream = stream
+
+    def read(self, size: int) -> bytes:
+        first, self._first = self._first, b""
+        return first or self._stream.read(size)
 
 
 def _require_mmdebstrap() -> None:
@@ -178,7 +210,8 @@ def _run_mmdebstrap(
     # Device nodes are the runtime's business: a container gets its own /dev.
     argv += ["--skip=output/dev"]
     if variant not in ("extract", "custom", "-"):
-        argv.append(f"--customize-hook={_CONTAINER_HOOK}")
+        argv += ["--skip=chroot/policy-rc.d", f"--extract-hook={_SERVICES_HOOK}"]
+        argv.append(f"--customize-hook={_APT_HOOK}")
     argv += [f"--customize-hook={_CLEAN_HOOK}", suite, out]
     if mirror is not None:
         argv.append(mirror)

@@ -15,10 +15,11 @@ from jubako.store import point
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import Any, BinaryIO
+    from typing import Any
 
     from jubako.images import ImageService
     from jubako.images.layers.session import StagedLayer
+    from jubako.images.stream import Readable
     from jubako.oci.reference import Reference
 
 _MAX_INDEX_DEPTH = 4  # an index may name an index
@@ -40,7 +41,7 @@ class _Image:
 
 
 def load(
-    images: ImageService, stream: BinaryIO, *, progress: Callable[[str], None] | None
+    images: ImageService, stream: Readable, *, progress: Callable[[str], None] | None
 ) -> list[str]:
     """See `ImageService.load`."""
     with images.layers.session() as session:

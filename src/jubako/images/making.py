@@ -17,11 +17,11 @@ from jubako.store import point
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any, BinaryIO
+    from typing import Any
 
     from jubako.images import ImageService
     from jubako.images.layers.session import Session, StagedLayer
-    from jubako.images.layers.tree import TreeTar
+    from jubako.images.stream import Readable
     from jubako.oci.image import ImageConfig, Platform
     from jubako.oci.reference import Reference
 
@@ -55,7 +55,7 @@ _IMAGE_KEYS = (
 
 def import_tar(
     images: ImageService,
-    stream: BinaryIO,
+    stream: Readable,
     reference: str | None,
     *,
     changes: Sequence[str],
@@ -87,7 +87,7 @@ def import_tar(
 def commit(
     images: ImageService,
     parent: str,
-    stream: BinaryIO | TreeTar,
+    stream: Readable,
     container_config: dict[str, Any],
     *,
     author: str,

@@ -21,10 +21,13 @@ from jubako.oci.digest import Digest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from typing import BinaryIO
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Protocol
 
-    from jubako.images.layers.tree import TreeTar
+    class Readable(Protocol):
+        """The one method of a binary file that is needed; it may return fewer bytes."""
+
+        def read(self, size: int, /) -> bytes: ...
 
     Buffer = bytes | memoryview
 
@@ -33,7 +36,7 @@ _QUEUED_CHUNKS = 8  # bounds memory to some 20 MiB for each layer on its way
 _STUCK_S = 1.0  # how long to wait for a thread that hangs in a read nobody needs any more
 
 
-def read_chunks(stream: BinaryIO | TreeTar) -> Iterator[bytes]:
+def read_chunks(stream: Readable) -> Iterator[bytes]:
     """The rest of a stream, which may be a pipe, in chunks.  Raises KernelError."""
     try:
         fd = _regular_file(stream)
@@ -41,7 +44,9 @@ def read_chunks(stream: BinaryIO | TreeTar) -> Iterator[bytes]:
             while chunk := os.read(fd, CHUNK_BYTES):
                 yield chunk
             return
-        read = getattr(stream, "read1", stream.read)  # read1: do not wait for a full chunk
+        read: Callable[[int], bytes] = getattr(
+            stream, "read1", stream.read
+        )  # read1: do not wait for a full chunk
         while chunk := read(CHUNK_BYTES):
             yield chunk
     except OSError as exc:
@@ -50,7 +55,7 @@ def read_chunks(stream: BinaryIO | TreeTar) -> Iterator[bytes]:
         raise KernelError.from_oserror("read archive", exc) from exc
 
 
-def _regular_file(stream: BinaryIO | TreeTar) -> int | None:
+def _regular_file(stream: Readable) -> int | None:
     """The descriptor if reading it directly is the same: a file of which nothing is buffered."""
     fileno, tell = getattr(stream, "fileno", None), getattr(stream, "tell", None)
     if fileno is None or tell is None:
@@ -234,7 +239,7 @@ def peek(buffers: Iterator[Buffer], size: int) -> tuple[bytes, Iterator[Buffer]]
     return start, rest()
 
 
-def plain_chunks(stream: BinaryIO, what: str) -> Iterator[Buffer]:
+def plain_chunks(stream: Readable, what: str) -> Iterator[Buffer]:
     """The inflated bytes of a stream of any format, without a thread."""
     start, buffers = peek(read_chunks(stream), compression.MAGIC_BYTES)
     if not start:
