@@ -170,9 +170,12 @@ def _internal_error(session: Session, error: Exception) -> int:
 
 def _trace_to_stderr() -> None:
     """Print every change of the kernel's state; the copy of stderr outlives what replaces fd 2."""
+    import fcntl
+
     from jubako.linux import trace
 
-    trace.set_sink(trace.to_descriptor(os.dup(2)))
+    # a high number, out of the way of descriptors that a container's process gets
+    trace.set_sink(trace.to_descriptor(fcntl.fcntl(2, fcntl.F_DUPFD_CLOEXEC, 200)))
 
 
 def _die_of_sigpipe() -> int:

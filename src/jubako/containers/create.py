@@ -28,10 +28,11 @@ def create(
     """
     from jubako.containers.config import merge
     from jubako.containers.logs import parse_options
-    from jubako.containers.validate import check
+    from jubako.containers.validate import check, check_request
 
     image_ref = config.get("Image", "")
     image_id = services.images.resolve(image_ref)
+    check_request(config, host_config)
     merged, merged_host, warnings = merge(config, host_config, services.images.config(image_id))
     check(merged, merged_host)
     log = merged_host["LogConfig"]

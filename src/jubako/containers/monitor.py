@@ -42,20 +42,16 @@ if TYPE_CHECKING:
 def launch(services: Services, container: Container, client: socket.socket | None) -> int:
     """Fork a monitor that starts `container`, and wait for its report; returns init's pid.
 
-    client: the monitor's end of the first attached client.  The caller holds the container's lock
-    and has no threads.  Raises the error of the start, whose traces are gone by then.
+    client: the monitor's end of the first attached client.  The caller holds the container's lock.
+    Raises the error of the start, whose traces are gone by then.
     """
     lock = Lock(_prepared(services, container), timeout_s=30)
     lock.acquire()  # waits for the last monitor to end
     services.table.update(container.id, boot_id=boot_id(), error="", oom_killed=0)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    child = os.fork()
-    if child == 0:
-        _detach(services, container, lock, theirs, client)
+    with theirs:
+        child = _spawn(services, container, lock, theirs, client)
     lock.release()
-    theirs.close()
     os.waitpid(child, 0)
     with ours:
         answer = report.receive(ours)
@@ -71,14 +67,65 @@ def _prepared(services: Services, container: Container) -> str:
     return services.monitor_lock(container.id)
 
 
-def _detach(
+def _spawn(
     services: Services,
     container: Container,
     lock: Lock,
     channel: socket.socket,
     client: socket.socket | None,
+) -> int:
+    """Make the process that becomes the monitor's parent; its PID.
+
+    A process with threads must not fork and go on in Python (fork(2)): there a new interpreter
+    does the same, with the descriptors named on its command line.
+    """
+    if len(os.listdir("/proc/self/task")) > 1:
+        fds = [lock.fd, channel.fileno(), client.fileno() if client is not None else -1]
+        return _spawn_interpreter(services.store.path, container.id, fds)
+    child = os.fork()
+    if child == 0:
+        _detach(services, container, channel, client)
+    return child
+
+
+def _spawn_interpreter(root: str, container_id: str, fds: list[int]) -> int:
+    package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    code = "from jubako.containers.monitor import main; main()"
+    argv = [sys.executable, "-c", code, root, container_id, *map(str, fds)]
+    kept = [fd for fd in fds if fd >= 0]
+    for fd in kept:
+        os.set_inheritable(fd, True)
+    try:
+        return os.posix_spawn(sys.executable, argv, {**os.environ, "PYTHONPATH": package})
+    finally:
+        for fd in kept:
+            os.set_inheritable(fd, False)
+
+
+def main() -> None:
+    """The entry point of the interpreter that `_spawn_interpreter` starts.  Never returns."""
+    from jubako.containers.services import open_services
+
+    root, container_id, lock, channel, client = sys.argv[1:]
+    for fd in map(int, (lock, channel, client)):
+        if fd >= 0:
+            os.set_inheritable(fd, False)
+    services = open_services(root)
+    container = services.table.get(container_id)
+    audience = socket.socket(fileno=int(client)) if int(client) >= 0 else None
+    _detach(services, container, socket.socket(fileno=int(channel)), audience)
+
+
+def _detach(
+    services: Services,
+    container: Container,
+    channel: socket.socket,
+    client: socket.socket | None,
 ) -> None:
-    """In the first child: become the monitor, away from the command's session.  Never returns."""
+    """In the first child: become the monitor, away from the command's session.  Never returns.
+
+    The monitor's lock came with the fork, and stays until the process ends.
+    """
     status = 1
     try:
         os.setsid()
@@ -237,7 +284,7 @@ class Monitor:
         assert self._process is not None and self._setup is not None
         self._forget_start()
         self._loop.add(self._process.pidfd, READ, lambda events: self._loop.stop())
-        self._services.networks.serve(self._loop, self._container.id, self._setup.endpoint)
+        self._services.networks.serve(self._loop, self._container.id, self._setup.endpoint)  # type: ignore[arg-type]
         self._loop.run()
 
     def _forget_start(self) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from jubako.containers.table import ContainerTable
 
 TYPE_CHECKING = False
@@ -55,6 +53,12 @@ class Services:
         return f"{parent.rstrip('/') or '/' + self.store.name}/{container_id}"
 
 
-def current_task_count() -> int:
-    """How many threads this process has."""
-    return len(os.listdir("/proc/self/task"))
+def open_services(root: str) -> Services:
+    """The services on a root, for a process that has no `Engine`."""
+    from jubako.images import ImageService
+    from jubako.networks import NetworkService
+    from jubako.store import Store
+    from jubako.volumes import VolumeService
+
+    store = Store(root)
+    return Services(store, ImageService(store), NetworkService(store), VolumeService(store))

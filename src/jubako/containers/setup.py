@@ -17,17 +17,18 @@ from __future__ import annotations
 import json
 import os
 
+from jubako.containers import hostfiles, mounts
 from jubako.errors import Conflict, JubakoError
 from jubako.linux import mount, mountapi, ns
 from jubako.store import point
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from jubako.containers.services import Services
     from jubako.containers.table import Container
-    from jubako.networks.proxy import Listener
     from jubako.runtime import Process, Stdio
 
 
@@ -41,7 +42,7 @@ class Setup:
         self._directory = services.directory(container.id)
         self.rootfs = f"{self._directory}/rootfs"
         self.endpoint: dict[str, Any] = {}
-        self.listeners: list[Listener] = []
+        self._shared: dict[str, int] = {}
         self._netns_fd = -1
         self._network_path: str | None = None
 
@@ -60,6 +61,8 @@ class Setup:
 
     def isolate_mounts(self) -> None:
         """A mount namespace of our own, that follows the host's mounts but tells it none."""
+        if self._record["Mounts"]:
+            self._shared = mounts.open_shared(self._record["Mounts"])
         ns.unshare(ns.CLONE_NEWNS, why="keep the container's mounts out of the host's view")
         mount.mount("none", "/", "", mount.MS_REC | mount.MS_SLAVE, why="follow the host's mounts")
 
@@ -90,9 +93,9 @@ class Setup:
                 self._netns_fd,
                 network=mode,
                 ports=wanted_ports(
-                    host_config.get("PortBindings") or {},
+                    host_config["PortBindings"],
                     config.get("ExposedPorts") or {},
-                    publish_all=host_config.get("PublishAllPorts", False),
+                    publish_all=host_config["PublishAllPorts"],
                 ),
                 mac=config.get("MacAddress") or None,
             )
@@ -112,9 +115,7 @@ class Setup:
 
     def write_files(self) -> None:
         """hosts, hostname and resolv.conf, which the spec binds over those of the image."""
-        from jubako.containers.hostfiles import write_host_files
-
-        write_host_files(self._services, self._container, self._directory, self.endpoint)
+        hostfiles.write_host_files(self._services, self._container, self.endpoint)
 
     # file systems
 
@@ -132,21 +133,32 @@ class Setup:
         """Destination to what is bound there, for mounts whose source is not simply a directory."""
         if not self._record["Mounts"]:
             return {}
-        from jubako.containers.mounts import stage
+        return mounts.stage(
+            self._record["Mounts"],
+            f"{self._directory}/mounts",
+            self._services.volumes,
+            opened=self._shared,
+            holders=self._holders,
+        )
 
-        return stage(self._record["Mounts"], f"{self._directory}/mounts", self._services.volumes)
+    def _holders(self, volume: str) -> Iterator[tuple[int, str]]:
+        """Running containers that have a volume: init's PID, and where the volume is mounted."""
+        for user in self._services.volumes.users(volume):
+            other = self._services.table.find(user)
+            if other is None or not other.running or user == self._container.id:
+                continue
+            for mount_point in other.record["Mounts"]:
+                if mount_point.get("Name") == volume:
+                    yield other.pid, mount_point["Destination"]
 
     def fill_volumes(self) -> None:
         """Copy what the image has at a new volume's place into the volume."""
-        wanted = [point for point in self._record["Mounts"] if point.get("CopyData")]
-        if not wanted:
+        if not self._record["Mounts"]:
             return
-        from jubako.containers.mounts import copy_up
-
         root = os.open(self.rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            for mount_point in wanted:
-                copy_up(root, mount_point)
+            if mounts.fill_volumes(self._record, root):
+                self._services.table.update(self._container.id, record=self._record)
         finally:
             os.close(root)
 
@@ -177,10 +189,7 @@ class Setup:
                 cgroup_path=self._services.cgroup_path(
                     self._container.id, host_config.get("CgroupParent", "")
                 ),
-                files={
-                    name: f"{self._directory}/{name}"
-                    for name in ("hosts", "hostname", "resolv.conf")
-                },
+                files={name: f"{self._directory}/{name}" for name in hostfiles.NAMES},
                 network_ns=self._network_path,
                 namespaces=self._joined_namespaces(),
                 sources=self._staged_sources(),

@@ -73,6 +73,11 @@ def set_sink(sink: Callable[[Event], None] | None) -> Callable[[Event], None] | 
     return previous
 
 
+def descriptor() -> int:
+    """The descriptor that the sink writes to, -1 if it needs none: who closes all others keeps it."""
+    return getattr(_sink, "descriptor", -1)
+
+
 class to:
     """Context manager: events go to `sink` inside the block."""
 
@@ -96,6 +101,7 @@ def to_descriptor(fd: int) -> Callable[[Event], None]:
         except OSError:
             pass  # a trace that nobody reads any more must not stop what it describes
 
+    write.descriptor = fd  # type: ignore[attr-defined]
     return write
 
 

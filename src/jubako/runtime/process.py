@@ -25,7 +25,7 @@ import signal
 import stat
 
 from jubako.errors import InvalidArgument, KernelError, StartError, Unsupported
-from jubako.linux import caps, fds, prctl, rlimit, seccomp, trampoline
+from jubako.linux import caps, fds, prctl, rlimit, seccomp, trace, trampoline
 from jubako.linux.openat2 import open_in_root
 from jubako.runtime import words
 
@@ -330,8 +330,11 @@ def reset_signals() -> None:
 
 
 def close_descriptors(keep: int, preserve: int) -> None:
-    """Leave 0 to 2, `preserve` more for the program, and `keep` for us; close all others."""
+    """Leave 0 to 2, `preserve` more for the program, `keep` and the trace for us; close the rest."""
     first = 3 + preserve
-    if keep > first:
-        fds.close_range(first, keep - 1)
-    fds.close_range(max(first, keep + 1))
+    for fd in sorted((keep, trace.descriptor())):
+        if fd >= first:
+            if fd > first:
+                fds.close_range(first, fd - 1)
+            first = fd + 1
+    fds.close_range(first)
