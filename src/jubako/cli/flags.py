@@ -89,7 +89,9 @@ def parse_int(text: str, bits: int = 64, signed: bool = True, base: int = 0) -> 
     name = "ParseInt" if signed else "ParseUint"
     digits = text.removeprefix("-" if text.startswith("-") else "+") if signed else text
     try:
-        if not digits.isascii() or not digits[:1].isalnum() or (base and "_" in digits):
+        if not digits.isascii() or not digits[:1].isalnum() or digits[-1:].isspace():
+            raise ValueError
+        if base and "_" in digits:
             raise ValueError
         if base == 0 and len(digits) > 1 and digits[0] == "0" and digits[1] in "01234567_":
             value = int(digits, 8)  # Go reads 017 in octal; Python's base 0 refuses it
@@ -342,7 +344,7 @@ def check_arguments(command: Command, path: str, args: Sequence[str]) -> None:
         what = f"requires at most {high} argument{'' if high == 1 else 's'}"
     else:
         what = f"requires at least {low} and at most {high} argument{'' if high == 1 else 's'}"
-    raise InvalidArgument(
+    raise Refused(
         f"'{path}' {what}\n\nUsage:  {path}{' ' if command.usage else ''}{command.usage}\n\n"
         f"{see} '{path} --help' for more information"
     )

@@ -29,7 +29,7 @@ def render(path: str, columns: int | None = None) -> str:
         columns = _terminal_columns()
     if not path:
         return _program_page(columns)
-    _, module, rest = tree.find(path.split())
+    path, module, rest = tree.find(path.split())
     if module is None or rest:
         return _group_page(path)
     return _command_page(path, module, columns)

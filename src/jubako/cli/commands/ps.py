@@ -82,12 +82,10 @@ def _uses_size(layout: str) -> bool:
 
     Raises TemplateError for a template that does not parse.
     """
-    if layout == "table":
-        return False
-    from jubako.cli.template import TemplateError, render
+    from jubako.cli.template import TemplateError, parse, render
 
     try:
-        template = listing.parse_layout(layout)
+        template = parse(layout)
     except TemplateError as exc:
         raise TemplateError(f"failed to parse template: {exc}") from exc
     probe = _Probe()

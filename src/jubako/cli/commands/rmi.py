@@ -8,8 +8,7 @@ from jubako.errors import JubakoError, NotFound, raise_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from jubako.cli import values
-from jubako.cli.flags import Call
+    from jubako.cli.flags import Call
     from jubako.cli.session import Session
 
 COMMAND = Command(

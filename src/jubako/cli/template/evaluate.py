@@ -7,10 +7,12 @@ from jubako.cli.template import nodes
 from jubako.cli.template.errors import TemplateError
 from jubako.cli.template.functions import FUNCTIONS, HEADER_FUNCTIONS, FunctionError
 from jubako.cli.template.values import (
+    NIL_POINTER,
     NO_VALUE,
     Map,
     Nil,
     NoValue,
+    find,
     show,
     truth,
     type_name,
@@ -53,17 +55,23 @@ class _Run:
     def __init__(self, template: Template, data: Any, header: bool):
         self._template = template
         self._header = header
+        self._root = data
         self._variables: list[tuple[str, Any]] = [("$", data)]
         self._steps = 0
         self._calls = 0
         self.out: list[str] = []
 
-    def _error(self, node: nodes.Node, message: str) -> TemplateError:
+    def _error(
+        self, node: nodes.Node, message: str, shown: nodes.Node | None = None
+    ) -> TemplateError:
+        """An error at `node`, which quotes `shown` or itself."""
         source = self._template.source
         line = source.count("\n", 0, node.pos) + 1
         start = source.rfind("\n", 0, node.pos) + 1
         column = len(source[start : node.pos].encode(errors="surrogateescape"))
-        return TemplateError(f'template: :{line}:{column}: executing "" at <{node}>: {message}')
+        return TemplateError(
+            f'template: :{line}:{column}: executing "" at <{shown or node}>: {message}'
+        )
 
     def body(self, body: Sequence[nodes.Node], dot: Any) -> None:
         for node in body:
@@ -170,7 +178,7 @@ class _Run:
     def _command(self, command: nodes.Command, dot: Any, final: tuple[Any, ...]) -> Any:
         first, *rest = command.args
         if isinstance(first, nodes.Function):
-            return self._function(first, rest, dot, final)
+            return self._function(first, command, rest, dot, final)
         if isinstance(first, nodes.Field):
             return self._fields(first, dot, first.names, rest, dot, final)
         if isinstance(first, nodes.Variable):
@@ -211,7 +219,7 @@ class _Run:
             value = self._operand(node.operand, dot)
             return self._fields(node, value, node.names, (), dot, ())
         assert isinstance(node, nodes.Function)
-        return self._function(node, (), dot, ())
+        return self._function(node, node, (), dot, ())
 
     def _variable(self, name: str) -> Any:
         for known, value in reversed(self._variables):
@@ -238,16 +246,18 @@ class _Run:
         if isinstance(value, dict):
             if args:
                 raise self._error(node, f"{name} is not a method but has arguments")
-            if name in value:
-                return typed(name, value[name])
             if isinstance(value, Map):
-                return NO_VALUE
+                return typed(name, value[name]) if name in value else NO_VALUE
+            found = find(value, name)
+            if found is not NO_VALUE:
+                return found
             raise self._error(node, f"map has no entry for key {quote(name)}")
         lookup = getattr(value, "lookup", None)
         if lookup is None:
             if value is None or isinstance(value, (Nil, NoValue)):
                 raise self._error(node, f"nil data; no entry for key {quote(name)}")
-            raise self._error(node, f"can't evaluate field {name} in type {type_name(value)}")
+            kind = "interface {}" if isinstance(self._root, dict) else type_name(value)
+            raise self._error(node, f"can't evaluate field {name} in type {kind}")
         try:
             found = lookup(name)
         except KeyError:
@@ -255,8 +265,9 @@ class _Run:
             raise self._error(node, f"can't evaluate field {name} in type {shown}") from None
         if not callable(found):
             if args:
-                raise self._error(node, f"{name} has arguments but cannot be invoked as function")
-            return found
+                wrong = f"wrong number of args for {name}: want 0 got {len(args)}"
+                raise self._error(node, wrong)
+            return NIL_POINTER if found is None else found
         if len(args) != 1:
             raise self._error(node, f"wrong number of args for {name}: want 1 got {len(args)}")
         return found(args[0])
@@ -264,6 +275,7 @@ class _Run:
     def _function(
         self,
         node: nodes.Function,
+        command: nodes.Node,
         rest: Sequence[nodes.Node],
         dot: Any,
         final: tuple[Any, ...],
@@ -271,17 +283,46 @@ class _Run:
         name = node.name
         if name in ("and", "or"):
             return self._logic(node, rest, dot, final)
+        function = FUNCTIONS[name]
+        count = len(rest) + len(final)
+        if not function.accepts(count):
+            at_least = "at least " if function.types.endswith("*") else ""
+            want = f"want {at_least}{function.least}"
+            raise self._error(node, f"wrong number of args for {name}: {want} got {count}")
         args = [self._operand(arg, dot) for arg in rest] + list(final)
-        function, least, most = FUNCTIONS[name]
-        if len(args) < least or (most is not None and len(args) > most):
-            want = f"at least {least}" if most is None else str(least)
-            raise self._error(node, f"wrong number of args for {name}: want {want} got {len(args)}")
         if self._header and name in HEADER_FUNCTIONS and isinstance(args[0], str):
             return args[0]
+        for place, value in enumerate(args):
+            origin = rest[place] if place < len(rest) else node
+            if function.types != "a":
+                self._check_type(origin, function.type_of(place), value)
         try:
-            return function(*args)
+            return function.call(*args)
         except FunctionError as exc:
-            raise self._error(node, f"error calling {name}: {exc}") from None
+            raise self._error(node, f"error calling {name}: {exc}", command) from None
+
+    def _check_type(self, node: nodes.Node, letter: str, value: Any) -> None:
+        """Refuse an argument of the wrong type, in Go's words."""
+        if letter == "a":
+            return
+        if letter == "s":
+            fits, wanted, expected = isinstance(value, str), "string", "string"
+        elif letter == "i":
+            fits = isinstance(value, int) and not isinstance(value, bool)
+            wanted, expected = "int", "integer"
+        else:
+            fits = isinstance(value, Nil) or (
+                isinstance(value, (list, tuple)) and all(isinstance(one, str) for one in value)
+            )
+            wanted = expected = "[]string"
+        if fits:
+            return
+        if isinstance(node, nodes.Constant) and letter != "l":
+            raise self._error(node, f"expected {expected}; found {node}")
+        if value is None or value is NO_VALUE:
+            raise self._error(node, f"invalid value; expected {wanted}")
+        got = type_name(value)
+        raise self._error(node, f"wrong type for value; expected {wanted}; got {got}")
 
     def _logic(
         self,

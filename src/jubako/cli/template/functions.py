@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from jubako.cli.goquote import quote
 from jubako.cli.template.values import (
-    NIL_SLICE,
     NO_VALUE,
-    Map,
     Nil,
     show,
     show_float,
@@ -21,24 +19,12 @@ from jubako.cli.template.values import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
 
 class FunctionError(Exception):
     """Why a function cannot work on its arguments."""
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise FunctionError(f"wrong type for value; expected string; got {type_name(value)}")
-    return value
-
-
-def _number(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise FunctionError(f"wrong type for value; expected int; got {type_name(value)}")
-    return value
 
 
 def _json(value: Any) -> str:
@@ -47,39 +33,32 @@ def _json(value: Any) -> str:
     return json.dumps(to_json(value), separators=(",", ":"), ensure_ascii=False)
 
 
-def _split(text: Any, separator: Any) -> list[str]:
-    whole, mark = _text(text), _text(separator)
-    return whole.split(mark) if mark else list(whole)
+def _split(text: str, separator: str) -> list[str]:
+    return text.split(separator) if separator else list(text)
 
 
-def _join(parts: Any, separator: Any) -> str:
-    if isinstance(parts, Nil):
-        return ""
-    if not isinstance(parts, (list, tuple)):
-        raise FunctionError(f"wrong type for value; expected []string; got {type_name(parts)}")
-    return _text(separator).join(_text(part) for part in parts)
+def _join(parts: Sequence[str] | Nil, separator: str) -> str:
+    return separator.join(parts)
 
 
-def _title(text: Any) -> str:
+def _title(text: str) -> str:
     out, start = "", True
-    for char in _text(text):
+    for char in text:
         out += char.title() if start else char
         start = char.isspace() or not (char.isalnum() or char in "_'")
     return out
 
 
-def _pad(text: Any, before: Any, after: Any) -> str:
-    inner, left, right = _text(text), _number(before), _number(after)
-    if left < 0 or right < 0:
+def _pad(text: str, before: int, after: int) -> str:
+    if before < 0 or after < 0:
         raise FunctionError("strings: negative Repeat count")
-    return " " * left + inner + " " * right if inner else inner
+    return " " * before + text + " " * after if text else text
 
 
-def _truncate(text: Any, length: Any) -> str:
-    whole, size = _text(text), _number(length)
-    if size < 0:
-        raise FunctionError(f"slice bounds out of range [:{size}]")
-    return whole[:size]
+def _truncate(text: str, length: int) -> str:
+    if length < 0:
+        raise FunctionError(f"slice bounds out of range [:{length}]")
+    return text[:length]
 
 
 def _len(value: Any) -> int:
@@ -88,7 +67,7 @@ def _len(value: Any) -> int:
     if isinstance(value, (list, tuple, dict, Nil)):
         return len(value)
     if value is None or value is NO_VALUE:
-        raise FunctionError("len of nil pointer")
+        raise FunctionError("reflect: call of reflect.Value.Type on zero Value")
     raise FunctionError(f"len of type {type_name(value)}")
 
 
@@ -119,13 +98,7 @@ def _at_key(value: dict[str, Any], key: str) -> Any:
     if key in value:
         found = value[key]
         return typed(key, found) if found is None or type(found) is dict else found
-    if value and all(isinstance(one, str) for one in value.values()):
-        return ""  # the zero value of a map of strings
-    if isinstance(value, Map) and any(
-        isinstance(one, (list, type(None))) for one in value.values()
-    ):
-        return NIL_SLICE
-    return NO_VALUE if value else ""
+    return getattr(value, "default", NO_VALUE)
 
 
 def _number_key(key: Any) -> int:
@@ -175,9 +148,9 @@ def _equal(first: Any, *others: Any) -> bool:
             if all(empty):
                 return True
             continue
-        if isinstance(first, (list, dict)) or isinstance(other, (list, dict)):
-            raise FunctionError("non-comparable type " + show(first) + ": " + type_name(first))
         if _kind(first) != _kind(other):
+            raise FunctionError("incompatible types for comparison")
+        if _kind(first) == "other":
             raise FunctionError("incompatible types for comparison")
         if first == other:
             return True
@@ -223,7 +196,7 @@ def _println(*values: Any) -> str:
     return " ".join(map(show, values)) + "\n"
 
 
-def _printf(layout: Any, *values: Any) -> str:
+def _printf(layout: str, *values: Any) -> str:
     import re
 
     rest = list(values)
@@ -244,7 +217,7 @@ def _printf(layout: Any, *values: Any) -> str:
             return sign + shown[len(sign) :].rjust(size - len(sign), "0")
         return shown.rjust(size)
 
-    out = verb.sub(one, _text(layout))
+    out = verb.sub(one, layout)
     if rest:
         extra = ", ".join(f"{type_name(value)}={show(value)}" for value in rest)
         out += f"%!(EXTRA {extra})"
@@ -295,31 +268,67 @@ def _url_query(*values: Any) -> str:
     return quote_plus(_print(*values), safe="~")
 
 
-# Arity: (least, most); most is None for any number.
-FUNCTIONS: Mapping[str, tuple[Callable[..., Any], int, int | None]] = {
-    "eq": (_equal, 1, None),
-    "ge": (_greater_equal, 2, 2),
-    "gt": (_greater, 2, 2),
-    "html": (_html, 0, None),
-    "index": (_index, 1, None),
-    "join": (_join, 2, 2),
-    "json": (_json, 1, 1),
-    "le": (_less_equal, 2, 2),
-    "len": (_len, 1, 1),
-    "lower": (lambda text: _text(text).lower(), 1, 1),
-    "lt": (_less, 2, 2),
-    "ne": (_unequal, 2, 2),
-    "not": (_not, 1, 1),
-    "pad": (_pad, 3, 3),
-    "print": (_print, 0, None),
-    "printf": (_printf, 1, None),
-    "println": (_println, 0, None),
-    "slice": (_slice, 1, None),
-    "split": (_split, 2, 2),
-    "title": (_title, 1, 1),
-    "truncate": (_truncate, 2, 2),
-    "upper": (lambda text: _text(text).upper(), 1, 1),
-    "urlquery": (_url_query, 0, None),
+def _js(*values: Any) -> str:
+    text = _print(*values)
+    for char, escaped in (
+        ("\\", "\\\\"),
+        ("'", "\\'"),
+        ('"', '\\"'),
+        ("<", "\\u003C"),
+        (">", "\\u003E"),
+        ("&", "\\u0026"),
+        ("=", "\\u003D"),
+    ):
+        text = text.replace(char, escaped)
+    return "".join(char if char >= " " else f"\\u{ord(char):04X}" for char in text)
+
+
+class Function:
+    """types: one letter for each argument: s string, i int, l list of strings, a anything; a star
+    at the end lets the last one repeat.  least: how many arguments there must be.
+    """
+
+    __slots__ = ("call", "types", "least")
+
+    def __init__(self, call: Callable[..., Any], types: str, least: int | None = None):
+        self.call = call
+        self.types = types
+        self.least = len(types) if least is None else least
+
+    def accepts(self, count: int) -> bool:
+        return count >= self.least and (self.types.endswith("*") or count <= len(self.types))
+
+    def type_of(self, place: int) -> str:
+        """The letter of an argument."""
+        letters = self.types.rstrip("*")
+        return letters[min(place, len(letters) - 1)]
+
+
+FUNCTIONS: Mapping[str, Function] = {
+    "eq": Function(_equal, "aa*", 1),
+    "ge": Function(_greater_equal, "aa"),
+    "gt": Function(_greater, "aa"),
+    "html": Function(_html, "a*", 0),
+    "index": Function(_index, "aa*", 1),
+    "join": Function(_join, "ls"),
+    "js": Function(_js, "a*", 0),
+    "json": Function(_json, "a"),
+    "le": Function(_less_equal, "aa"),
+    "len": Function(_len, "a"),
+    "lower": Function(str.lower, "s"),
+    "lt": Function(_less, "aa"),
+    "ne": Function(_unequal, "aa"),
+    "not": Function(_not, "a"),
+    "pad": Function(_pad, "sii"),
+    "print": Function(_print, "a*", 0),
+    "printf": Function(_printf, "sa*", 1),
+    "println": Function(_println, "a*", 0),
+    "slice": Function(_slice, "aa*", 1),
+    "split": Function(_split, "ss"),
+    "title": Function(_title, "s"),
+    "truncate": Function(_truncate, "si"),
+    "upper": Function(str.upper, "s"),
+    "urlquery": Function(_url_query, "a*", 0),
 }
 NAMES = frozenset(FUNCTIONS) | {"and", "or"}
 

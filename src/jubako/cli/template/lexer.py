@@ -12,7 +12,7 @@ MAX_TEMPLATE_CHARS = 1 << 20  # a command line cannot carry more
 
 class Token:
     """kind: text, left, right, field, variable, word, string, char, number, pipe, assign, declare,
-    open, close, comma, dot, space or eof.  pos: offset in the template.
+    open, close, comma, dot, other, space or eof.  pos: offset in the template.
     """
 
     __slots__ = ("kind", "text", "pos")
@@ -40,6 +40,7 @@ _TOKEN = re.compile(
     | (?P<close>\))
     | (?P<comma>,)
     | (?P<dot>\.)
+    | (?P<other>[!#%&*;<>?@\[\]^_~{}\\/])
     """,
     re.VERBOSE,
 )

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from jubako.cli.template.errors import TemplateError
 
 MAX_DEPTH = 100  # of blocks and parentheses: beyond it the text is an attack on our stack
-_SHOWN = {"eof": "EOF"}
 
 
 class Template:
@@ -66,11 +65,14 @@ class _Parser:
         return lexer.error(self._template.source, token.pos, message)
 
     def _unexpected(self, token: Token, context: str) -> TemplateError:
-        shown = (
-            _SHOWN.get(token.kind) or f"<{token.text}>"
-            if token.kind == "word" and (token.text in _KEYWORDS)
-            else _SHOWN.get(token.kind) or quote(token.text)
-        )
+        if token.kind == "eof":
+            shown = "EOF"
+        elif token.kind == "dot" or (token.kind == "word" and token.text in _KEYWORDS):
+            shown = f"<{token.text}>"
+        elif len(token.text) > 10:
+            shown = quote(token.text[:10]) + "..."
+        else:
+            shown = quote(token.text)
         return self._error(token, f"unexpected {shown} in {context}")
 
     # -- blocks
@@ -118,7 +120,7 @@ class _Parser:
                 self._right(token.text)
                 return nodes.Leave(token.pos, token.text)
             if token.text == "define":
-                self._define(self._name("define clause"))
+                self._define(self._name("define clause")[0])
                 return None
             return self._call(token)
         mark = len(self._variables)
@@ -154,13 +156,13 @@ class _Parser:
         if token.kind != "right":
             raise self._unexpected(token, context)
 
-    def _name(self, context: str) -> str:
+    def _name(self, context: str) -> tuple[str, int]:
         token = self._next()
         if token.kind != "string":
             raise self._unexpected(token, context)
         value = _string(token)
         assert isinstance(value.value, str)
-        return value.value
+        return value.value, token.pos
 
     def _define(self, name: str) -> None:
         self._right("define clause")
@@ -172,7 +174,7 @@ class _Parser:
 
     def _call(self, token: Token) -> nodes.Call:
         context = f"{token.text} clause"
-        name = self._name(context)
+        name, pos = self._name(context)
         pipe = None
         if self._peek().kind == "right" and token.text == "template":
             self._next()
@@ -183,7 +185,7 @@ class _Parser:
             self._template.defined[name], _ = self.block(("end",))
             self._right("end")
             self._variables = saved
-        return nodes.Call(token.pos, name, pipe)
+        return nodes.Call(pos, name, pipe)
 
     # -- pipelines
 
@@ -251,20 +253,13 @@ class _Parser:
                     continue
                 token = self._peek()
             if token.kind == end:
-                return self._made(first, args)
+                return nodes.Command(first.pos, args)
             if token.kind == "pipe":
-                self._next()
-                if self._peek().kind == end:
-                    raise self._error(token, f"missing value for {context}")
-                return self._made(first, args)
-            if operand is None:
-                raise self._unexpected(token, context)
-            raise self._unexpected(token, "operand")
-
-    def _made(self, first: Token, args: list[nodes.Node]) -> nodes.Command:
-        if not args:
-            raise self._error(first, "empty command")
-        return nodes.Command(first.pos, args)
+                if operand is None:
+                    raise self._unexpected(token, context)
+                self._next()  # with nothing after it, Go takes the pipe for the end
+                return nodes.Command(first.pos, args)
+            raise self._unexpected(token, "operand" if args else context)
 
     def _next_space(self) -> None:
         while self._tokens[self._index].kind == "space":

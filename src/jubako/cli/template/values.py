@@ -18,8 +18,14 @@ MAP_FIELDS = frozenset(
 )
 
 
-class Map(dict[str, "Any"]):
-    """A Go map: any key may be asked for."""
+class Map(dict):  # type: ignore[type-arg]  # of str to anything; typing is not loaded here
+    """A Go map: any key may be asked for.  default: what a missing key gives to `index`."""
+
+    __slots__ = ("default",)
+
+    def __init__(self, value: dict[str, Any], default: Any):
+        super().__init__(value)
+        self.default = default
 
 
 class Nil:
@@ -39,6 +45,45 @@ class Nil:
 
 NIL_SLICE = Nil("[]")
 NIL_MAP = Nil("map[]")
+NIL_POINTER = Nil("<nil>")
+
+_TEXT_MAPS = frozenset(
+    "Annotations Data Details DriverOpts Labels Options Opts StorageOpt Sysctls Tmpfs".split()
+)
+_POINTERS = frozenset(
+    "Health Healthcheck IPAMConfig Init MemorySwappiness OomKillDisable PidsLimit Platform"
+    " StopTimeout".split()
+)
+# Fields that Docker's types have and its JSON leaves out when they are empty: by a key that only
+# the object of that type has.
+_OMITTED = (
+    ("OOMKilled", {"Health": NIL_POINTER}),
+    (
+        "OnBuild",
+        {
+            "ArgsEscaped": False,
+            "ExposedPorts": NIL_MAP,
+            "Healthcheck": NIL_POINTER,
+            "MacAddress": "",
+            "NetworkDisabled": False,
+            "Shell": NIL_SLICE,
+            "StopSignal": "",
+            "StopTimeout": NIL_POINTER,
+        },
+    ),
+    (
+        "NetworkMode",
+        {
+            "Annotations": NIL_MAP,
+            "Init": NIL_POINTER,
+            "Mounts": NIL_SLICE,
+            "StorageOpt": NIL_MAP,
+            "Sysctls": NIL_MAP,
+            "Tmpfs": NIL_MAP,
+        },
+    ),
+    ("HostConfig", {"SizeRootFs": NIL_POINTER, "SizeRw": NIL_POINTER}),
+)
 
 
 class NoValue:
@@ -53,12 +98,32 @@ class NoValue:
 NO_VALUE = NoValue()
 
 
+def find(value: dict[str, Any], name: str) -> Any:
+    """The field of an object, or NO_VALUE.
+
+    Go's names of fields have acronyms in capitals where the JSON may not: `.ID` finds `Id`.
+    """
+    if name in value:
+        return typed(name, value[name])
+    if any(name[index : index + 2].isupper() for index in range(len(name) - 1)):
+        folded = name.casefold()
+        for key, found in value.items():
+            if key.casefold() == folded:
+                return typed(key, found)
+    for mark, fields in _OMITTED:
+        if mark in value and name in fields:
+            return fields[name]
+    return NO_VALUE
+
+
 def typed(name: str, value: Any) -> Any:
     """The value of a field, with the kind that Docker's type of that name has."""
     if value is None:
+        if name in _POINTERS:
+            return NIL_POINTER
         return NIL_MAP if name in MAP_FIELDS else NIL_SLICE
     if type(value) is dict and name in MAP_FIELDS:
-        return Map(value)
+        return Map(value, "" if name in _TEXT_MAPS else NO_VALUE)
     return value
 
 
