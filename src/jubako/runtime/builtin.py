@@ -9,25 +9,23 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import select
 import signal
-import socket
-import time
 
 from jubako.errors import (
+    Conflict,
     JubakoError,
     KernelError,
     NotFound,
     StartError,
-    Unavailable,
     WrongState,
     raise_all,
 )
 from jubako.linux import cgroups, idmap, pidfd
 from jubako.runtime import exec as entering
-from jubako.runtime import hooks, init, words
+from jubako.runtime import hooks, init, start_socket, words
 from jubako.runtime import spec as specs
 from jubako.runtime.channel import Channel, Errno
+from jubako.runtime.init_process import kill_and_reap, kill_and_wait, open_init
 from jubako.runtime.interface import Process, Stdio
 from jubako.runtime.namespaces import Namespaces, fork_quietly
 from jubako.runtime.options import Options
@@ -43,8 +41,6 @@ if TYPE_CHECKING:
 
     Record = dict[str, Any]
     Spec = dict[str, Any]
-
-KILL_TIMEOUT_S = 10.0  # from SIGKILL to the end; more means a process stuck in the kernel
 
 
 class BuiltinRuntime:
@@ -106,9 +102,10 @@ class BuiltinRuntime:
             temporary.callback(setup.sources.close)
             setup.cgroup = cgroups.Cgroup(record["cgroup"]) if record["cgroup"] else None
             if setup.cgroup is not None:
+                _check_unused(setup.cgroup)
                 undo.callback(setup.cgroup.remove)
                 setup.cgroup.create(record["resources"])
-            setup.listener = _listen(f"{directory}/{SOCKET}")
+            setup.listener = start_socket.listen(f"{directory}/{SOCKET}")
             temporary.callback(setup.listener.close)
             process = self._make_init(setup, record, undo, temporary)
             undo.pop_all()
@@ -137,7 +134,7 @@ class BuiltinRuntime:
         temporary.callback(ours.close)
         pid = fork_quietly(setup.namespaces.fork, lambda: init.run(setup))
         handle = pidfd.open(pid)
-        undo.callback(_kill_and_reap, handle)
+        undo.callback(kill_and_reap, handle)
         setup.channel.close()  # ours would hide the end of file
         setup.listener.close()
         ticks = start_ticks(pid)
@@ -185,7 +182,7 @@ class BuiltinRuntime:
         """See `Runtime.start`."""
         record = self._states.read(container_id)
         path = self._states.of(container_id, SOCKET)
-        connection = _connect(path)
+        connection = start_socket.connect(path)
         if connection is None:
             status = self._status(record)
             raise WrongState(
@@ -236,7 +233,7 @@ class BuiltinRuntime:
     def _status(self, record: Record) -> str:
         if not alive(record):
             return "stopped"
-        connection = _connect(self._states.of(record["id"], SOCKET))
+        connection = start_socket.connect(self._states.of(record["id"], SOCKET))
         if connection is not None:
             connection.close()
             return "created"
@@ -289,7 +286,7 @@ class BuiltinRuntime:
                 raise _not_running(container_id)
             cgroup.kill(signal)
             return
-        handle = _open_init(record)
+        handle = open_init(record)
         if handle is None:
             raise _not_running(container_id)
         try:
@@ -369,7 +366,7 @@ class BuiltinRuntime:
             except JubakoError as error:
                 errors.append(error)
 
-        handle = _open_init(record)
+        handle = open_init(record)
         if handle is not None:
             try:
                 if not force and self._status(record) != "created":
@@ -378,13 +375,15 @@ class BuiltinRuntime:
                         f"{self._status(record)}",
                         subject=container_id,
                     )
-                attempt(lambda: _kill_and_wait(handle, record))
+                attempt(lambda: kill_and_wait(handle, record))
             finally:
                 os.close(handle)
         if errors:
             raise_all(errors)  # it still runs: its record must stay
         if record["cgroup"]:
             cgroup = cgroups.Cgroup(record["cgroup"])
+            if record["namespaces"].get("pid") != "":
+                attempt(cgroup.kill)  # in another's PID namespace they outlive their init
             attempt(cgroup.remove)
         errors += hooks.run_all(record["hooks"], "poststop", self._state(record, "stopped"))
         if not errors or not record["cgroup"] or not cgroup.exists():
@@ -489,96 +488,17 @@ def _open_sources(setup: init.Setup, bundle: str) -> Sources:
     return open_sources(setup.spec, bundle, setup.options, devices)
 
 
-def _listen(path: str) -> socket.socket:
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
-    try:
-        with _short(path) as short:
-            listener.bind(short)
-        listener.listen(16)
-    except OSError as error:
-        listener.close()
-        raise KernelError.from_oserror("bind", error, path=path) from error
-    return listener
-
-
-def _connect(path: str) -> socket.socket | None:
-    """A connection to a waiting init; None when nobody waits (any more)."""
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
-    try:
-        with _short(path) as short:
-            connection.connect(short)
-        return connection
-    except OSError as error:
-        connection.close()
-        if error.errno in (errno.ENOENT, errno.ECONNREFUSED):
-            return None
-        raise KernelError.from_oserror("connect", error, path=path) from error
-
-
-@contextlib.contextmanager
-def _short(path: str) -> Any:
-    """The same socket under a name of less than 108 bytes, all that sockaddr_un holds."""
-    if len(os.fsencode(path)) < 108:
-        yield path
+def _check_unused(cgroup: cgroups.Cgroup) -> None:
+    """Another's processes would be limited, frozen and killed with ours."""
+    if not cgroup.exists():
         return
-    directory, name = os.path.split(path)
-    fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{fd}/{name}"
-    finally:
-        os.close(fd)
-
-
-def _open_init(record: Record) -> int | None:
-    """A pidfd of the container's init, surely of that one; None when it has ended."""
-    if not alive(record):
-        return None
-    try:
-        handle = pidfd.open(record["pid"])
-    except KernelError as error:
-        if error.errno == errno.ESRCH:
-            return None
-        raise
-    if not alive(record):  # between the two it may have been another's number
-        os.close(handle)
-        return None
-    return handle
+    if cgroup.pids():
+        raise Conflict(f"the cgroup {cgroup.path} is not empty", subject=cgroup.path)
+    cgroup.thaw()  # left frozen by one that was killed, it would stop our init as it joins
 
 
 def _not_running(container_id: str) -> WrongState:
     return WrongState(f"container {container_id} is not running", subject=container_id)
-
-
-def _kill_and_wait(handle: int, record: Record) -> None:
-    try:
-        pidfd.send_signal(handle, _SIGKILL)
-    except KernelError as error:
-        if error.errno != errno.ESRCH:
-            raise
-    if record["cgroup"]:
-        cgroups.Cgroup(record["cgroup"]).kill()  # thaws, too
-    poll = select.poll()
-    poll.register(handle, select.POLLIN)
-    deadline = time.monotonic() + KILL_TIMEOUT_S
-    while not poll.poll(max(0, deadline - time.monotonic()) * 1000):
-        if time.monotonic() >= deadline:
-            raise Unavailable(
-                f"container {record['id']}: init (pid {record['pid']}) did not end within "
-                f"{KILL_TIMEOUT_S:g} s after SIGKILL",
-                subject=record["id"],
-            )
-
-
-def _kill_and_reap(handle: int) -> None:
-    """End a half made init, which is a child of ours."""
-    try:
-        pidfd.send_signal(handle, _SIGKILL)
-        pidfd.wait(handle)
-    except KernelError as error:
-        if error.errno not in (errno.ESRCH, errno.ECHILD):
-            raise
-    finally:
-        os.close(handle)
 
 
 def _close_all(descriptors: list[int]) -> None:

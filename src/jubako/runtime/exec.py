@@ -195,6 +195,7 @@ def _enter(entry: Entry) -> None:
     if entry.die_with_parent:
         prctl.set_pdeathsig(signal.SIGKILL)
     os.setsid()
+    process.leave_keyring()
     process.reset_signals()
     os.umask(0)
     if entry.cgroup is not None:

@@ -134,6 +134,7 @@ def _leave_caller(setup: Setup) -> None:
             os._exit(EXIT_FAILED)
     prctl.set_dumpable(False)
     os.setsid()
+    process.leave_keyring()
     process.reset_signals()
     os.umask(0)
 
@@ -145,6 +146,7 @@ def _join_cgroup(setup: Setup) -> None:
     setup.identity.set_oom_score()
     setup.identity.set_scheduler()
     setup.identity.set_label()
+    process.set_personality(setup.spec["linux"].get("personality"))
 
 
 def _enter_namespaces(setup: Setup) -> None:

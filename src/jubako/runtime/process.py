@@ -19,6 +19,7 @@ The order of `assume` and `execute` is forced:
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import signal
@@ -26,6 +27,7 @@ import stat
 
 from jubako.errors import InvalidArgument, KernelError, StartError, Unsupported
 from jubako.linux import caps, fds, prctl, rlimit, seccomp, trace, trampoline
+from jubako.linux._libc import MACHINE, check, function, get_errno, syscall
 from jubako.linux.openat2 import open_in_root
 from jubako.runtime import words
 
@@ -37,6 +39,15 @@ if TYPE_CHECKING:
 
 _SYS_ADMIN = 1 << caps.NUMBERS["CAP_SYS_ADMIN"]
 _PASSWD_LIMIT_BYTES = 1 << 20  # CVE-2026-47262: a file of the image must not be read without end
+_KEYCTL_JOIN_SESSION_KEYRING = 1
+_PERSONALITIES = {"LINUX": 0, "LINUX32": 8}
+_IO_CLASSES = {"IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_IDLE": 3}
+_SYS_IOPRIO_SET = 30 if MACHINE == "aarch64" else 251
+
+_keyctl = syscall("keyctl", ctypes.c_int, ctypes.c_char_p)
+_personality = function("personality", ctypes.c_ulong)
+_syscall = function("syscall", ctypes.c_long, ctypes.c_int, ctypes.c_int, ctypes.c_int)
+
 _SETS = ("bounding", "effective", "permitted", "inheritable", "ambient")
 
 
@@ -55,6 +66,7 @@ class Identity:
         "gid",
         "groups",
         "inheritable",
+        "io_priority",
         "label",
         "limits",
         "no_new_privs",
@@ -97,6 +109,12 @@ class Identity:
             rlimit.number(limit["type"])
             self.limits.append((limit["type"], limit["soft"], limit["hard"]))
         self.scheduler: dict[str, Any] | None = process.get("scheduler")
+        self.io_priority: dict[str, Any] | None = process.get("ioPriority")
+        if self.io_priority and (
+            self.io_priority.get("class") not in _IO_CLASSES
+            or not 0 <= self.io_priority.get("priority", -1) < 8
+        ):
+            raise InvalidArgument(f"invalid ioPriority {self.io_priority}")
         self.label: tuple[str, str] | None = _label(process)
         self.filter = bpf
         self.filter_flags = filter_flags
@@ -182,7 +200,10 @@ class Identity:
             _write_proc(path, text)
 
     def set_scheduler(self) -> None:
-        """process.scheduler; SCHED_DEADLINE needs a system call that Python does not wrap."""
+        """process.scheduler and ioPriority; SCHED_DEADLINE has no wrapper in Python."""
+        if self.io_priority:
+            value = _IO_CLASSES[self.io_priority["class"]] << 13 | self.io_priority["priority"]
+            check(_syscall(_SYS_IOPRIO_SET, 1, 0, value), "ioprio_set", detail=hex(value))
         if not self.scheduler:
             return
         policy = self.scheduler.get("policy", "SCHED_OTHER")
@@ -212,6 +233,25 @@ def _label(process: ProcessSpec) -> tuple[str, str] | None:
             raise Unsupported("selinux label is specified in config, but selinux is disabled")
         return "/proc/thread-self/attr/exec", label
     return None
+
+
+def leave_keyring() -> None:
+    """A session keyring of its own: the caller's may hold keys of the host."""
+    if _keyctl(_KEYCTL_JOIN_SESSION_KEYRING, None) < 0 and get_errno() not in (
+        errno.ENOSYS,
+        errno.EPERM,  # a filter around us; the container's will be at least as strict
+    ):
+        raise KernelError("join session keyring", get_errno())
+
+
+def set_personality(personality: dict[str, Any] | None) -> None:
+    """linux.personality: what uname(2) and friends pretend."""
+    if not personality:
+        return
+    domain = personality.get("domain", "LINUX")
+    if domain not in _PERSONALITIES or personality.get("flags"):
+        raise Unsupported(f"personality {domain} {personality.get('flags') or ''}".rstrip())
+    check(_personality(_PERSONALITIES[domain]), "personality", path=domain)
 
 
 def check_directory(wanted: str) -> None:
@@ -330,10 +370,11 @@ def reset_signals() -> None:
 
 
 def close_descriptors(keep: int, preserve: int) -> None:
-    """Leave 0 to 2, `preserve` more for the program, `keep` and the trace for us; close the rest."""
+    """Leave 0 to 2 and `preserve` more for the program, `keep` and the trace for us."""
     first = 3 + preserve
     for fd in sorted((keep, trace.descriptor())):
         if fd >= first:
+            os.set_inheritable(fd, False)  # neither reaches the program
             if fd > first:
                 fds.close_range(first, fd - 1)
             first = fd + 1

@@ -73,6 +73,23 @@ _LINKS = {
 }
 _TYPES = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
 
+# Files of /proc that lxcfs and its like replace, the same as with runc.
+_OVER_PROC = frozenset(
+    (
+        "/proc/cpuinfo",
+        "/proc/diskstats",
+        "/proc/loadavg",
+        "/proc/meminfo",
+        "/proc/net/dev",
+        "/proc/slabinfo",
+        "/proc/stat",
+        "/proc/swaps",
+        "/proc/sys/crypto/fips_enabled",
+        "/proc/sys/kernel/ns_last_pid",
+        "/proc/uptime",
+    )
+)
+
 _fstatfs = function("fstatfs", ctypes.c_int, ctypes.c_char_p)
 
 
@@ -161,6 +178,7 @@ class Root:
         """Put a detached mount at `path`."""
         target = self.target(path, directory=source.directory)
         try:
+            self._check_over_proc(target, path, source.fd)
             attach(source.fd, target, why=f"bind at {path}")
         except KernelError as error:
             raise KernelError("mount", error.errno or 0, path=path, detail="bind") from error
@@ -174,6 +192,8 @@ class Root:
         else:
             target = self.target(path, directory=True)
         try:
+            if fstype != "proc":
+                self._check_over_proc(target, path, -1)
             if options.copy_up:
                 self._copy_up(target, source, path, options)
             else:
@@ -195,6 +215,24 @@ class Root:
                 )
             finally:
                 os.close(top)
+
+    def _check_over_proc(self, target: int, path: str, source: int) -> None:
+        """Nothing covers a part of /proc that programs trust, but for known files.
+
+        An image may name /proc as a volume, or lead there by a link (CVE-2019-16884): labels and
+        masks would then be written into a file of the container.
+        """
+        if filesystem_type(target) != PROC_SUPER_MAGIC:
+            return
+        if source >= 0 and filesystem_type(source) == PROC_SUPER_MAGIC:
+            return  # the host's /proc, for a container in the host's PID namespace
+        try:
+            os.close(openat2(self.fd, path.strip("/"), os.O_PATH, 0, _REAL))
+            allowed = path in _OVER_PROC
+        except KernelError:
+            allowed = False
+        if not allowed:
+            raise InvalidArgument(f"mount at {path}: it is inside /proc", subject=path)
 
     def _copy_up(self, target: int, source: str, path: str, options: Options) -> None:
         # The copy is made before the flags: `ro` would forbid it.

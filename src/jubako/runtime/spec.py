@@ -99,6 +99,9 @@ def validate(spec: Spec) -> None:
         raise InvalidArgument("user namespace mappings specified, but no user namespace")
     if spec["linux"].get("timeOffsets") and paths.get("time", "-"):
         raise InvalidArgument("timeOffsets need a new time namespace")
+    for name in ("intelRdt", "memoryPolicy", "netDevices"):
+        if spec["linux"].get(name):
+            raise Unsupported(f"linux.{name}")
     for mount in spec.get("mounts") or ():
         if not isinstance(mount, dict) or not isinstance(mount.get("destination"), str):
             raise InvalidArgument("a mount has no destination")
@@ -112,6 +115,8 @@ def validate_process(process: dict[str, Any]) -> None:
     arguments = process.get("args")
     if not isinstance(arguments, list) or not arguments:
         raise InvalidArgument("process.args is empty")
+    if process.get("execCPUAffinity"):
+        raise Unsupported("process.execCPUAffinity")
     cwd = process.get("cwd")
     if not isinstance(cwd, str) or not cwd.startswith("/"):
         raise InvalidArgument(f"process.cwd must be an absolute path, not {cwd!r}")
