@@ -19,6 +19,7 @@ from jubako.linux.prctl import (
     PR_CAPBSET_READ,
     _prctl,
 )
+from jubako.linux.trace import traced
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -121,6 +122,11 @@ def names(bits: int) -> list[str]:
     ]
 
 
+def _words(bits: int) -> str:
+    """As setpriv(1) wants them: `+chown,+kill`."""
+    return ",".join(f"+{name[4:].lower()}" for name in names(bits))
+
+
 def get(pid: int = 0) -> tuple[int, int, int]:
     """The effective, permitted and inheritable sets of a thread (0: this one)."""
     header = struct.pack("=Ii", _VERSION_3, pid)
@@ -130,7 +136,12 @@ def get(pid: int = 0) -> tuple[int, int, int]:
     return e0 | e1 << 32, p0 | p1 << 32, i0 | i1 << 32
 
 
-def set(effective: int, permitted: int, inheritable: int) -> None:
+@traced(
+    lambda effective, permitted, inheritable, *, why="": (
+        f"capset effective={effective:#x} permitted={permitted:#x} inheritable={inheritable:#x}"
+    )
+)
+def set(effective: int, permitted: int, inheritable: int, *, why: str = "") -> None:
     """capset(2) on this thread.  Raises KernelError (EPERM: more than it has)."""
     low = 0xFFFFFFFF
     sets = (effective, permitted, inheritable)
@@ -140,7 +151,8 @@ def set(effective: int, permitted: int, inheritable: int) -> None:
         check(-1, "capset", detail=f"effective, permitted, inheritable {facts}")
 
 
-def drop_bounding(keep: int) -> None:
+@traced(lambda keep, *, why="": f"setpriv --bounding-set -all,{_words(keep)}")
+def drop_bounding(keep: int, *, why: str = "") -> None:
     """Drop every capability that is not in `keep` from the bounding set (needs CAP_SETPCAP)."""
     for number in range(last_cap() + 1):
         if keep >> number & 1:
@@ -163,7 +175,8 @@ def bounding() -> int:
     return bits
 
 
-def set_ambient(wanted: int) -> None:
+@traced(lambda wanted, *, why="": f"setpriv --ambient-caps -all,{_words(wanted)}")
+def set_ambient(wanted: int, *, why: str = "") -> None:
     """Replace the ambient set; each member must be permitted and inheritable.
 
     After setuid: the kernel clears the ambient set when the last UID 0 goes.

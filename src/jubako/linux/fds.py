@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
 
 from jubako.errors import KernelError
@@ -75,8 +76,6 @@ def set_inheritable(fd: int, on: bool = True) -> None:
 
 def move(fd: int, lowest: int) -> int:
     """Give `fd` a new close-on-exec number of at least `lowest` and close the old one."""
-    import fcntl
-
     new = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, lowest)
     os.close(fd)
     return new

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 
 from jubako.linux._libc import check, encode, flag_names, function, syscall
+from jubako.linux.shell import quote
 from jubako.linux.trace import traced
 
 MS_RDONLY = 1
@@ -77,12 +78,6 @@ _umount2 = function("umount2", ctypes.c_char_p, ctypes.c_int)
 _pivot_root = syscall("pivot_root", ctypes.c_char_p, ctypes.c_char_p)
 
 
-def _quote(text: str) -> str:
-    import shlex  # only a trace needs it, and it costs a millisecond
-
-    return shlex.quote(text)
-
-
 def _shell(
     source: str | None,
     target: str,
@@ -95,7 +90,7 @@ def _shell(
     words = ["mount"]
     for bit, name in _PROPAGATION.items():
         if flags & bit:
-            return f"mount --make-{'r' if flags & MS_REC else ''}{name} {_quote(target)}"
+            return f"mount --make-{'r' if flags & MS_REC else ''}{name} {quote(target)}"
     if flags & MS_MOVE:
         words.append("--move")
     options = [word for bit, word in _WORDS.items() if flags & bit]
@@ -109,10 +104,10 @@ def _shell(
     if data:
         options.append(data)
     if options:
-        words += ["-o", _quote(",".join(options))]
+        words += ["-o", quote(",".join(options))]
     if not flags & MS_REMOUNT:
-        words.append(_quote(source or "none"))
-    words.append(_quote(target))
+        words.append(quote(source or "none"))
+    words.append(quote(target))
     return " ".join(words)
 
 
@@ -139,7 +134,7 @@ def mount(
 
 @traced(
     lambda target, flags=0, *, why="": (
-        f"umount {'-l ' if flags & MNT_DETACH else ''}{_quote(target)}"
+        f"umount {'-l ' if flags & MNT_DETACH else ''}{quote(target)}"
     )
 )
 def umount2(target: str, flags: int = 0, *, why: str = "") -> None:

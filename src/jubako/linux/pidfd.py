@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import select
 import signal as _signal
 
 from jubako.errors import KernelError
@@ -47,8 +48,6 @@ def wait(fd: int, *, block: bool = True) -> int | None:
 
 def has_ended(fd: int) -> bool:
     """Whether the process has ended; it need not be a child, and is not reaped."""
-    import select
-
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     return bool(poll.poll(0))

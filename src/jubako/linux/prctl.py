@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 
 from jubako.linux._libc import check, function
+from jubako.linux.trace import traced
 
 PR_SET_PDEATHSIG = 1
 PR_GET_DUMPABLE = 3
@@ -34,22 +35,26 @@ def prctl(option: int, arg2: int = 0, arg3: int = 0, arg4: int = 0, arg5: int = 
     return check(_prctl(option, arg2, arg3, arg4, arg5), "prctl", detail=f"option {option}, {arg2}")
 
 
-def set_dumpable(on: bool) -> None:
+@traced(lambda on, *, why="": f"prctl PR_SET_DUMPABLE {int(on)}")
+def set_dumpable(on: bool, *, why: str = "") -> None:
     """Off: /proc/PID belongs to root and nobody without CAP_SYS_PTRACE may look into it."""
     check(_prctl(PR_SET_DUMPABLE, int(on), 0, 0, 0), "prctl", detail="PR_SET_DUMPABLE")
 
 
-def set_no_new_privs() -> None:
+@traced(lambda *, why="": "setpriv --no-new-privs")
+def set_no_new_privs(*, why: str = "") -> None:
     """exec gives no privileges from now on; cannot be taken back."""
     check(_prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl", detail="PR_SET_NO_NEW_PRIVS")
 
 
-def set_child_subreaper(on: bool = True) -> None:
+@traced(lambda on=True, *, why="": f"prctl PR_SET_CHILD_SUBREAPER {int(on)}")
+def set_child_subreaper(on: bool = True, *, why: str = "") -> None:
     """Orphaned descendants become children of this process."""
     check(_prctl(PR_SET_CHILD_SUBREAPER, int(on), 0, 0, 0), "prctl", detail="CHILD_SUBREAPER")
 
 
-def set_pdeathsig(signal: int) -> None:
+@traced(lambda signal, *, why="": f"setpriv --pdeathsig {signal}")
+def set_pdeathsig(signal: int, *, why: str = "") -> None:
     """Send `signal` to this process when the thread that forked it ends.
 
     Lost when credentials change, so it comes after setuid; check getppid() afterwards: the parent
@@ -58,7 +63,8 @@ def set_pdeathsig(signal: int) -> None:
     check(_prctl(PR_SET_PDEATHSIG, signal, 0, 0, 0), "prctl", detail="PR_SET_PDEATHSIG")
 
 
-def set_keepcaps(on: bool) -> None:
+@traced(lambda on, *, why="": f"prctl PR_SET_KEEPCAPS {int(on)}")
+def set_keepcaps(on: bool, *, why: str = "") -> None:
     """Keep the permitted set when the last UID 0 is given up; exec resets it."""
     check(_prctl(PR_SET_KEEPCAPS, int(on), 0, 0, 0), "prctl", detail="PR_SET_KEEPCAPS")
 

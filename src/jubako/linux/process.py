@@ -14,6 +14,7 @@ import signal
 import time
 
 from jubako.errors import KernelError, Unavailable
+from jubako.linux.shell import join
 from jubako.linux.trace import traced
 
 TYPE_CHECKING = False
@@ -48,13 +49,7 @@ def find_program(name: str) -> str:
     raise Unavailable(f"{name} is not installed", subject=name)
 
 
-def _shell(argv: Sequence[str], **_: object) -> str:
-    import shlex
-
-    return shlex.join(argv)
-
-
-@traced(_shell)
+@traced(lambda argv, **_: join(argv))
 def run(
     argv: Sequence[str],
     *,

@@ -7,6 +7,7 @@ import struct
 
 from jubako.errors import InvalidArgument, KernelError
 from jubako.linux._libc import function, get_errno
+from jubako.linux.trace import traced
 
 INFINITY = (1 << 64) - 1
 
@@ -40,7 +41,8 @@ def number(name: str) -> int:
         raise InvalidArgument(f"unknown resource limit {name}", subject=name) from None
 
 
-def set(name: str, soft: int, hard: int, *, pid: int = 0) -> None:
+@traced(lambda name, soft, hard, *, pid=0, why="": f"prlimit --{name[7:].lower()}={soft}:{hard}")
+def set(name: str, soft: int, hard: int, *, pid: int = 0, why: str = "") -> None:
     """Set a limit of `pid` (0: this process); -1 and INFINITY are no limit."""
     limits = struct.pack("=QQ", soft & INFINITY, hard & INFINITY)
     if _prlimit(pid, number(name), limits, None) < 0:

@@ -3,7 +3,7 @@
 Compiling takes about 20 ms and the result depends on nothing but the profile, the machine and the
 library.  It is kept in a cache directory, and a hit loads no library at all:
 
-    <sha256 of profile, machine, library file>.bpf      struct sock_filter[], as the kernel takes it
+    <hash of profile, machine, library file>.bpf     struct sock_filter[], as the kernel takes it
 
 libseccomp's program is preceded by a stub that answers ENOSYS to system calls newer than all the
 profile names (as runc does): programs probe for new calls and fall back on ENOSYS, but take the
@@ -146,12 +146,9 @@ def _key(profile: Profile) -> str:
     import json
 
     try:
-        from _sha2 import sha256  # type: ignore[import-not-found]  # 3.12
+        from _blake2 import blake2b
     except ImportError:
-        try:
-            from _sha256 import sha256  # type: ignore[import-not-found]
-        except ImportError:
-            from hashlib import sha256  # 2 ms: it loads OpenSSL
+        from hashlib import blake2b  # 2 ms: it loads OpenSSL
 
     facts = [_CACHE_FORMAT, MACHINE]
     for directory in _LIBRARY_DIRECTORIES:
@@ -162,8 +159,7 @@ def _key(profile: Profile) -> str:
         facts.append(f"{status.st_ino} {status.st_size} {status.st_mtime_ns}")
         break
     facts.append(json.dumps(profile, sort_keys=True, separators=(",", ":")))
-    digest: str = sha256("\n".join(facts).encode()).hexdigest()
-    return digest
+    return blake2b("\n".join(facts).encode(), digest_size=32).hexdigest()
 
 
 def _read_cache(path: str) -> bytes | None:

@@ -26,6 +26,8 @@ import struct
 
 from jubako.errors import InvalidArgument, KernelError, Unsupported
 from jubako.linux._libc import MACHINE, function, get_errno, syscall
+from jubako.linux.shell import join, quote
+from jubako.linux.trace import traced
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -190,6 +192,11 @@ def _array(items: Sequence[str]) -> ctypes.Array[ctypes.c_char_p]:
     return (ctypes.c_char_p * (len(raw) + 1))(*raw, None)
 
 
+@traced(lambda path, argv, *, why="": f"exec -a {quote(argv[0])} {join([path, *argv[1:]])}")
+def _announce(path: str, argv: Sequence[str], *, why: str = "") -> None:
+    """For the trace alone, which records calls that return: exec does not."""
+
+
 def execute(
     memfd: int, path: str, argv: Sequence[str], envp: Mapping[str, str] | Sequence[str]
 ) -> None:
@@ -200,6 +207,7 @@ def execute(
     """
     if not isinstance(envp, (list, tuple)):
         envp = [f"{key}={value}" for key, value in envp.items()]  # type: ignore[union-attr]
+    _announce(path, argv, why="the program takes the place of this process")
     arguments = _array([path, *argv])
     environment = _array(envp)
     _execveat(memfd, b"", arguments, environment, AT_EMPTY_PATH)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from jubako.errors import InvalidArgument, KernelError, Unsupported
-from jubako.linux import trampoline
+from jubako.linux import trace, trampoline
 
 
 def start(path: str, argv: list[str], env: dict[str, str] | None = None) -> tuple[int, int, str]:
@@ -143,6 +143,13 @@ def test_the_running_program_is_a_sealed_memfd() -> None:
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 127
         os.close(read)
         os.close(write)
+
+
+def test_the_trace_shows_the_exec_before_it_happens() -> None:
+    events: list[trace.Event] = []
+    with trace.to(events.append), pytest.raises(KernelError):
+        trampoline.execute(-1, "/bin/sh", ["sh", "-c", "echo a b"], {})
+    assert [event.shell for event in events] == ["exec -a sh /bin/sh -c 'echo a b'"]
 
 
 def test_the_memfd_is_sealed() -> None:

@@ -1,0 +1,37 @@
+"""clone(2) as a fork into namespaces, for what fork(2) after unshare(2) cannot do."""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+
+from jubako.errors import KernelError
+from jubako.linux._libc import MACHINE
+from jubako.linux.trace import traced
+
+CLONE_PARENT = 0x00008000
+_SYS_CLONE = 220 if MACHINE == "aarch64" else 56  # takes its arguments in one order on both
+
+
+@traced(lambda flags, *, why="": f"clone {flags:#x}")
+def clone(flags: int, *, why: str = "") -> int:
+    """Fork with new namespaces of CLONE_NEW* `flags`, or as a sibling with CLONE_PARENT.
+
+    Returns 0 in the child and its PID in the parent, which has one thread: PyDLL keeps the
+    interpreter's lock and its hooks do what os.fork does around the call, but the hooks of the C
+    library do not run.  Raises KernelError in the parent.
+    """
+    python = ctypes.PyDLL(None, use_errno=True)
+    call = python["syscall"]
+    call.argtypes = [ctypes.c_long] + [ctypes.c_ulong] * 5
+    call.restype = ctypes.c_long
+    python.PyOS_BeforeFork()
+    pid = int(call(_SYS_CLONE, flags | signal.SIGCHLD, 0, 0, 0, 0))
+    number = ctypes.get_errno()
+    if pid == 0:
+        python.PyOS_AfterFork_Child()
+        return 0
+    python.PyOS_AfterFork_Parent()
+    if pid < 0:
+        raise KernelError("clone", number, detail=hex(flags))
+    return pid

@@ -1,0 +1,46 @@
+"""Attributes of this process that have no module of their own."""
+
+from __future__ import annotations
+
+import ctypes
+
+from jubako.errors import KernelError
+from jubako.linux._libc import MACHINE, check, function, get_errno, syscall
+from jubako.linux.trace import traced
+
+PER_LINUX = 0x0000
+PER_LINUX32 = 0x0008
+
+IOPRIO_CLASS_RT = 1
+IOPRIO_CLASS_BE = 2
+IOPRIO_CLASS_IDLE = 3
+_IOPRIO_WHO_PROCESS = 1
+_IOPRIO_CLASS_SHIFT = 13
+_SYS_IOPRIO_SET = 30 if MACHINE == "aarch64" else 251
+
+_KEYCTL_JOIN_SESSION_KEYRING = 1
+
+_personality = function("personality", ctypes.c_ulong)
+_ioprio_set = function("syscall", ctypes.c_long, ctypes.c_int, ctypes.c_int, ctypes.c_int)
+_keyctl = syscall("keyctl", ctypes.c_int, ctypes.c_char_p)
+
+
+@traced(lambda persona, *, why="": f"setarch {'linux32' if persona & PER_LINUX32 else 'linux64'}")
+def set_personality(persona: int, *, why: str = "") -> None:
+    """personality(2): what uname(2) and its kin pretend; inherited by children and exec."""
+    check(_personality(persona), "personality", detail=hex(persona))
+
+
+@traced(lambda kind, priority, *, why="": f"ionice -c {kind} -n {priority} -p $$")
+def set_io_priority(kind: int, priority: int, *, why: str = "") -> None:
+    """ioprio_set(2) on this process.  kind: IOPRIO_CLASS_*; priority: 0 (first) to 7."""
+    value = kind << _IOPRIO_CLASS_SHIFT | priority
+    result = _ioprio_set(_SYS_IOPRIO_SET, _IOPRIO_WHO_PROCESS, 0, value)
+    check(result, "ioprio_set", detail=f"class {kind}, priority {priority}")
+
+
+@traced(lambda *, why="": "keyctl session")
+def join_session_keyring(*, why: str = "") -> None:
+    """An empty session keyring in place of the caller's (keyctl(2)).  Raises KernelError."""
+    if _keyctl(_KEYCTL_JOIN_SESSION_KEYRING, None) < 0:
+        raise KernelError("join session keyring", get_errno())
