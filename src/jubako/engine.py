@@ -46,6 +46,8 @@ class Engine:
 
     def close(self) -> None:
         """Close the database; the object opens it again when it is used again."""
+        if self._networks is not None:
+            self._networks.close()
         self.store.close()
 
     @property

@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from jubako.linux.loop import READ, EventLoop
-from jubako.networks import NetworkService, proxy
-from jubako.networks.ports import Listener, close_all
+from jubako.networks import NetworkService
 from jubako.networks.portspec import parse_publish
 from tests.fixtures.isolation import CLONE_NEWNET, in_network, unshare
 
@@ -36,15 +35,11 @@ class Box:
         self.networks = networks
         self.id = container_id
         self.netns = new_netns()
-        self.listeners: list[Listener] = []
         self._servers: list[_Server] = []
         self._closed = False
+        mappings = [item for text in publish for item in parse_publish(text)]
         try:
-            mappings = [item for text in publish for item in parse_publish(text)]
-            self.listeners = networks.reserve(container_id, mappings)
-            self.endpoint: Endpoint = networks.attach(
-                container_id, self.netns, ports=self.listeners
-            )
+            self.endpoint: Endpoint = networks.attach(container_id, self.netns, ports=mappings)
         except BaseException:
             os.close(self.netns)
             raise
@@ -76,7 +71,6 @@ class Box:
         for server in self._servers:
             server.close()
         os.close(self.netns)
-        close_all(self.listeners)
         self.networks.detach(self.id)
 
 
@@ -123,22 +117,22 @@ def _answer_udp(sock: socket.socket, name: str) -> None:
 
 
 @contextmanager
-def proxied(*boxes: Box) -> Iterator[EventLoop]:
+def proxied(*boxes: Box) -> Iterator[None]:
     """The proxy of these boxes in a thread, as their monitors would run it."""
     loop = EventLoop()
     read_end, write_end = os.pipe()
     loop.add(read_end, READ, lambda events: loop.stop())
-    running = [proxy.serve(loop, box.listeners, box.address) for box in boxes]
+    for box in boxes:
+        box.networks.serve(loop, box.id, box.endpoint)
     thread = threading.Thread(target=loop.run, daemon=True)
     thread.start()
     try:
-        yield loop
+        yield
     finally:
         os.write(write_end, b"x")
         thread.join(10)
-        for item in running:
-            item.close()
-        loop.remove(read_end)
+        for box in boxes:
+            box.networks.detach(box.id)  # before the loop is closed
         loop.close()
         os.close(read_end)
         os.close(write_end)

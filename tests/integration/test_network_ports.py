@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -17,7 +18,7 @@ import pytest
 from jubako.errors import Conflict, KernelError
 from jubako.linux import nft
 from jubako.linux.loop import EventLoop
-from jubako.networks import NetworkService
+from jubako.networks import NetworkService, endpoints
 from jubako.networks.ports import close_all
 from jubako.networks.portspec import parse_publish
 from jubako.store import Store
@@ -34,8 +35,10 @@ def store(root_dir: Path) -> Iterator[Store]:
 
 
 @pytest.fixture
-def networks(store: Store) -> NetworkService:
-    return NetworkService(store)
+def networks(store: Store) -> Iterator[NetworkService]:
+    service = NetworkService(store)
+    yield service
+    service.close()
 
 
 @pytest.fixture
@@ -276,13 +279,16 @@ def test_a_udp_client_that_keeps_its_port_follows_the_service(
 # -- who has a port --------------------------------------------------------------------------------
 
 
-def reserve(networks: NetworkService, container_id: str, *specs: str) -> None:
+def reserve(store: Store, container_id: str, *specs: str) -> list[int]:
+    """Take ports and give up the sockets again; the numbers."""
     mappings = [item for spec in specs for item in parse_publish(spec)]
-    close_all(networks.reserve(container_id, mappings))
+    listeners = endpoints.reserve(store, container_id, mappings)
+    close_all(listeners)
+    return sorted({item.host_port for item in listeners})
 
 
 def test_a_port_of_another_container_is_refused_in_dockers_words(
-    networks: NetworkService, box: Callable[..., Box]
+    store: Store, networks: NetworkService, box: Callable[..., Box]
 ) -> None:
     box("a" * 64, "8080:80", "127.0.0.1:8081:80", "[::1]:8082:80", "8083:80/udp")
     for spec, text in (
@@ -296,18 +302,12 @@ def test_a_port_of_another_container_is_refused_in_dockers_words(
         ("8083:80/udp", "Bind for 0.0.0.0:8083 failed: port is already allocated"),
     ):
         with pytest.raises(Conflict, match=text):
-            reserve(networks, "b" * 64, spec)
-    with pytest.raises(
-        Conflict,
-        match=r"^driver failed programming external connectivity on "
-        r"endpoint web \([0-9a-f]{64}\): Bind for 0.0.0.0:8080 failed: ",
-    ):
-        networks.reserve("b" * 64, parse_publish("8080:80"), name="web")
-    reserve(networks, "b" * 64, "8083:80", "8080:80/udp")  # the other protocol is free
+            reserve(store, "b" * 64, spec)
+    reserve(store, "b" * 64, "8083:80", "8080:80/udp")  # the other protocol is free
     networks.detach("b" * 64)
 
 
-def test_a_port_of_a_foreign_program_is_refused(networks: NetworkService) -> None:
+def test_a_port_of_a_foreign_program_is_refused(store: Store) -> None:
     with socket.create_server(("0.0.0.0", 8080)), udp() as other, tcp() as local:
         other.bind(("127.0.0.1", 8081))
         local.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -320,53 +320,66 @@ def test_a_port_of_a_foreign_program_is_refused(networks: NetworkService) -> Non
             ("8082:80", "listen tcp4 0.0.0.0:8082: bind: address already in use"),
         ):
             with pytest.raises(Conflict, match=text):
-                reserve(networks, "a" * 64, spec)
+                reserve(store, "a" * 64, spec)
 
 
-def test_an_address_that_the_host_does_not_have(networks: NetworkService) -> None:
+def test_an_address_that_the_host_does_not_have(store: Store) -> None:
     with pytest.raises(KernelError) as caught:
-        reserve(networks, "a" * 64, "203.0.113.9:8080:80")
+        reserve(store, "a" * 64, "203.0.113.9:8080:80")
     assert caught.value.errno == errno.EADDRNOTAVAIL
     text = "listen tcp4 203.0.113.9:8080: bind: cannot assign requested address"
     assert text in str(caught.value)
 
 
-def test_all_ports_or_none(networks: NetworkService, store: Store) -> None:
+def test_all_ports_or_none(store: Store) -> None:
     with socket.create_server(("0.0.0.0", 8082)), pytest.raises(Conflict):
-        reserve(networks, "a" * 64, "8080-8082:80-82", "80")
+        reserve(store, "a" * 64, "8080-8082:80-82", "80")
     assert store.db.execute("SELECT count(*) FROM ports").fetchone()[0] == 0
     socket.create_server(("0.0.0.0", 8080)).close()
 
 
-def test_a_range_gives_its_first_free_port(networks: NetworkService) -> None:
-    taken = []
+def test_a_range_gives_its_first_free_port(store: Store, networks: NetworkService) -> None:
     with socket.create_server(("0.0.0.0", 8081)):
-        for name in "abc":
-            listeners = networks.reserve(name * 64, parse_publish("8080-8083:80"))
-            taken.append({item.host_port for item in listeners})
-            close_all(listeners)
-    assert taken == [{8080}, {8082}, {8083}]
-    with pytest.raises(Conflict, match="^all ports are allocated$"):
-        with socket.create_server(("0.0.0.0", 8081)):
-            reserve(networks, "d" * 64, "8080-8083:80")
+        assert reserve(store, "a" * 64, "8080-8083:80") == [8080]
+        assert reserve(store, "b" * 64, "8080-8083:80") == [8082]
+        assert reserve(store, "c" * 64, "8080-8083:80") == [8083]
+        with pytest.raises(Conflict, match="^all ports are allocated$"):
+            reserve(store, "d" * 64, "8080-8083:80")
     for name in "abc":
         networks.detach(name * 64)
 
 
-def test_ephemeral_ports_go_round_and_skip_what_is_used(networks: NetworkService) -> None:
-    first = networks.reserve("a" * 64, parse_publish("80"))
-    number = first[0].host_port
-    assert {item.host_port for item in first} == {number}
+def test_ephemeral_ports_go_round_and_skip_what_is_used(
+    store: Store, networks: NetworkService
+) -> None:
+    (number,) = reserve(store, "a" * 64, "80")
     low, high = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
     assert low <= number <= high
-    close_all(first)
     networks.detach("a" * 64)
     # in use over IPv6 only: the number must be free on both
     with socket.create_server(("::", number + 1), family=socket.AF_INET6):
-        again = networks.reserve("a" * 64, parse_publish("127.0.0.1::80") + parse_publish("81"))
-        assert sorted({item.host_port for item in again}) == [number + 1, number + 2]
-        close_all(again)
-        networks.detach("a" * 64)
+        assert reserve(store, "a" * 64, "127.0.0.1::80", "81") == [number + 1, number + 2]
+    networks.detach("a" * 64)
+
+
+def test_a_conflict_names_the_container(store: Store, networks: NetworkService) -> None:
+    with store.transaction() as db:
+        db.execute(
+            "INSERT INTO containers (id, name, image_id, created_ns, record, status)"
+            " VALUES (?, 'web', '', 0, '{}', 'created')",
+            ("a" * 64,),
+        )
+    reserve(store, "b" * 64, "8080:80")
+    with pytest.raises(Conflict) as caught:
+        reserve(store, "a" * 64, "8080:80")
+    assert re.fullmatch(
+        r"driver failed programming external connectivity on endpoint web \([0-9a-f]{64}\): "
+        r"Bind for 0\.0\.0\.0:8080 failed: port is already allocated",
+        str(caught.value),
+    )
+    networks.detach("b" * 64)
+    with store.transaction() as db:
+        db.execute("DELETE FROM containers")
 
 
 def test_the_bindings_are_shown_as_docker_shows_them(box: Callable[..., Box]) -> None:
@@ -402,12 +415,17 @@ def test_the_hosts_own_drop_has_the_last_word(
     try:
         assert refused(outside.socket(), (outside.engine_address, 8080))
         assert networks.foreign_drops() == ["inet host_rules forward"]
+        nft.apply(
+            "add rule inet host_rules forward oifname jbk* accept\n"
+            "add rule inet host_rules forward iifname jbk* accept\n"
+        )
+        assert ask_tcp(outside.socket(), (outside.engine_address, 8080)).startswith(web.id)
+        nft.apply("flush chain inet host_rules forward\n")
         with proxied(web):  # the host's own loopback needs no forwarding
             assert ask_tcp(tcp(), ("127.0.0.1", 8080)).startswith(web.id)
     finally:
         nft.apply("delete table inet host_rules\n")
     assert networks.foreign_drops() == []
-    assert ask_tcp(outside.socket(), (outside.engine_address, 8080)).startswith(web.id)
 
 
 @pytest.mark.parametrize("repair", ["attach", "recover"])
@@ -417,7 +435,7 @@ def test_ports_come_back_after_the_rules_were_flushed(
     web = box("a" * 64, "8080:80", "127.0.0.1:8081:80", f"{outside.engine_address}:8082:80")
     web.serve_tcp(80)
     subprocess.run(["nft", "flush", "ruleset"], check=True)
-    web.listeners[0].close()
+    networks.close()  # its proxy must not serve in place of the rules
     assert refused(outside.socket(), (outside.engine_address, 8080))
     if repair == "attach":
         box("b" * 64, "8090:80")
@@ -442,7 +460,7 @@ def test_a_running_monitor_notices_that_the_rules_were_flushed(
         try:
             store.forget()
             loop = EventLoop()
-            NetworkService(store).watch(loop)
+            NetworkService(store).serve(loop, web.id, web.endpoint)
             os.write(tell, b"x")
             loop.run()
         finally:

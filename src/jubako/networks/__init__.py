@@ -1,9 +1,8 @@
 """Networks: addresses, bridges, published ports, and the files that describe them to a container.
 
     networks = NetworkService(store)
-    listeners = networks.reserve(container_id, parse_publish("8080:80"))
-    endpoint = networks.attach(container_id, netns_fd, ports=listeners)
-    proxy.serve(loop, listeners, endpoint["IPAddress"])
+    endpoint = networks.attach(container_id, netns_fd, ports=parse_publish("8080:80"))
+    networks.serve(loop, container_id, endpoint)
     networks.detach(container_id)
 
 `portspec` is Docker's grammar of ports, `files` makes /etc/hosts and resolv.conf, `firewall` holds

@@ -38,11 +38,12 @@ from jubako.errors import KernelError
 from jubako.linux import nft
 from jubako.linux.netlink import links, read_sysctl, write_sysctl
 from jubako.linux.nft import Element
+from jubako.networks.records import OPTION_BRIDGE, OPTION_ICC, OPTION_MASQUERADE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from jubako.linux.netlink import Netlink
     from jubako.networks.model import NetworkRecord
@@ -54,9 +55,6 @@ FAMILY = "ip"
 LAYOUT = "layout_1"
 
 _IP_FORWARD = "net/ipv4/ip_forward"
-OPTION_BRIDGE = "com.docker.network.bridge.name"
-OPTION_ICC = "com.docker.network.bridge.enable_icc"
-OPTION_MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"
 
 _TABLE = """\
 add table ip {table}
@@ -238,25 +236,23 @@ def is_forwarding() -> bool:
     return read_sysctl(_IP_FORWARD) == "1"
 
 
-def start_forwarding(
-    netlink: Netlink, own_bridge: str, remember: Callable[[list[str]], None]
-) -> None:
-    """Make the host forward IPv4, for containers only.
+def uplinks(netlink: Netlink, own_bridge: str) -> list[str]:
+    """The links between which a host that does not forward must not begin to.
 
-    A host that did not forward before must not become a router between its other links: `remember`
-    gets their names before the switch, for the set `uplinks`.  Links that come later (virtual
-    machines, tunnels) are left to whoever makes them.  Nothing happens if it forwards already.
+    Links that come later (virtual machines, tunnels) are left to whoever makes them.
+    """
+    return [
+        link.name
+        for link in links.list_links(netlink)
+        if not link.flags & links.IFF_LOOPBACK and not link.master and link.name != own_bridge
+    ]
+
+
+def start_forwarding() -> None:
+    """Make the host forward IPv4, once the table keeps it from becoming a router.
+
     Raises KernelError where /proc/sys is read-only.
     """
-    if is_forwarding():
-        return
-    remember(
-        [
-            link.name
-            for link in links.list_links(netlink)
-            if not link.flags & links.IFF_LOOPBACK and not link.master and link.name != own_bridge
-        ]
-    )
     try:
         write_sysctl(_IP_FORWARD, "1", why="packets of containers cross the host")
     except KernelError as exc:

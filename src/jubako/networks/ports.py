@@ -70,12 +70,10 @@ def close_all(listeners: Iterable[Listener]) -> None:
         listener.close()
 
 
-def reserve(
-    store: Store, container_id: str, mappings: Sequence[PortMapping], *, name: str = ""
-) -> list[Listener]:
+def reserve(store: Store, container_id: str, mappings: Sequence[PortMapping]) -> list[Listener]:
     """Take ports of the host for a container: all of `mappings` or none.
 
-    Fixed ports go first, then ranges, then any free one.  name: the container's, for messages.
+    Fixed ports go first, then ranges, then any free one.
     The caller owns the listeners; `NetworkService.detach` frees the rows.
     Raises Conflict in Docker's words (`Bind for 0.0.0.0:8080 failed: port is already allocated`
     when a container of this root has it, `... listen tcp4 0.0.0.0:8080: bind: address already in
@@ -89,15 +87,8 @@ def reserve(
             taker = _Taker(db, container_id)
             for mapping in sorted(mappings, key=_order):
                 found += taker.take(mapping)
-    except BaseException as exc:
+    except BaseException:
         close_all(found)
-        if name and isinstance(exc, Conflict):
-            endpoint = os.urandom(32).hex()  # Docker names an endpoint that never comes to be
-            text = (
-                f"driver failed programming external connectivity on endpoint {name} ({endpoint}): "
-                f"{exc.message}"
-            )
-            raise Conflict(text, hint=exc.hint, subject=exc.subject) from exc
         raise
     return sorted(found, key=lambda item: (item.container_port, item.protocol))
 

@@ -11,12 +11,12 @@ from jubako.networks.ipv4 import is_ipv4, is_ipv6
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from jubako.networks.model import PortBinding, PortMapping
 
 PROTOCOLS = ("tcp", "udp", "sctp")
-_MAX_PORT = 65535
+MAX_PORT = 65535
 
 
 def parse_publish(text: str) -> list[PortMapping]:
@@ -32,11 +32,11 @@ def parse_publish(text: str) -> list[PortMapping]:
         raise _invalid(f"Invalid ip address: {ip}", text)
     if not container:
         raise _invalid(f"No port specified: {text}<empty>", text)
-    span = _parse_range(container)
+    span = parse_range(container)
     if span is None:
         raise _invalid(f"Invalid containerPort: {container}", text)
     first, last = span
-    host_span = _parse_range(host) if host else (0, 0)
+    host_span = parse_range(host) if host else (0, 0)
     if host_span is None:
         raise _invalid(f"Invalid hostPort: {host}", text)
     host_first, host_last = host_span
@@ -72,7 +72,7 @@ def parse_expose(text: str) -> list[str]:
     problem = _range_problem(ports)
     if problem:
         raise _invalid(f"invalid range format for --expose: {text}, error: {problem}", text)
-    span = _parse_range(ports)
+    span = parse_range(ports)
     assert span is not None
     return [f"{number}/{protocol}" for number in range(span[0], span[1] + 1)]
 
@@ -86,51 +86,6 @@ def to_bindings(mappings: Iterable[PortMapping]) -> dict[str, list[PortBinding]]
             {"HostIp": mapping["host_ip"], "HostPort": mapping["host_port"]}
         )
     return bindings
-
-
-def from_bindings(
-    bindings: Mapping[str, Iterable[Mapping[str, str]] | None] | None,
-    exposed: Iterable[str] = (),
-    *,
-    publish_all: bool = False,
-) -> list[PortMapping]:
-    """What to publish for HostConfig.PortBindings, and with `publish_all` for `exposed` too.
-
-    A key without bindings gets a free port, as with Docker.  Raises InvalidArgument.
-    """
-    mappings: list[PortMapping] = []
-    for key, values in (bindings or {}).items():
-        for value in values or ({},):
-            mappings.append(_mapping(key, value.get("HostIp") or "", value.get("HostPort") or ""))
-    if publish_all:
-        have = {f"{item['container_port']}/{item['protocol']}" for item in mappings}
-        mappings += [_mapping(key, "", "") for key in exposed if _normal(key) not in have]
-    return mappings
-
-
-def _normal(key: str) -> str:
-    port, _, protocol = key.partition("/")
-    return f"{port}/{(protocol or 'tcp').lower()}"
-
-
-def _mapping(key: str, host_ip: str, host_port: str) -> PortMapping:
-    port, _, protocol = _normal(key).partition("/")
-    if not port.isdecimal() or int(port) > _MAX_PORT:
-        raise _invalid(f"invalid port specification: {key!r}", key)
-    if protocol not in PROTOCOLS:
-        raise _invalid(f"invalid proto: {protocol}", key)
-    if host_port in ("0", "0-0"):
-        host_port = ""
-    if host_port and _parse_range(host_port) is None:
-        raise _invalid(f"invalid port specification: {host_port!r}", key)
-    if host_ip and not (is_ipv4(host_ip) or is_ipv6(host_ip)):
-        raise _invalid(f"invalid IP address: {host_ip}", key)
-    return {
-        "container_port": int(port),
-        "protocol": protocol,
-        "host_ip": host_ip,
-        "host_port": host_port,
-    }
 
 
 def _invalid(message: str, text: str) -> InvalidArgument:
@@ -163,7 +118,7 @@ def _strip_brackets(ip: str) -> str:
     return ip
 
 
-def _parse_range(text: str) -> tuple[int, int] | None:
+def parse_range(text: str) -> tuple[int, int] | None:
     """(first, last) of "80" or "80-90"; None if it is neither."""
     if _range_problem(text):
         return None
@@ -179,7 +134,7 @@ def _range_problem(text: str) -> str:
     for part in (first, last) if dash else (first,):
         if not (part.isascii() and part.isdecimal()):
             return f'strconv.ParseUint: parsing "{part}": invalid syntax'
-        if int(part) > _MAX_PORT:
+        if int(part) > MAX_PORT:
             return f'strconv.ParseUint: parsing "{part}": value out of range'
     if dash and int(last) < int(first):
         return f"Invalid range specified for the Port: {text}"

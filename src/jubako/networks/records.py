@@ -6,17 +6,21 @@ import json
 import os
 import time
 
-from jubako.networks import firewall
+from jubako.errors import InvalidArgument
+from jubako.networks import ipv4
+from jubako.networks.ipv4 import Subnet
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
 
-    from jubako.networks.ipv4 import Subnet
     from jubako.networks.model import Ipam, NetworkRecord
 
 DEFAULT_NETWORK = "bridge"
 DEFAULT_MTU = 1500
+OPTION_BRIDGE = "com.docker.network.bridge.name"
+OPTION_ICC = "com.docker.network.bridge.enable_icc"
+OPTION_MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"
 OPTION_MTU = "com.docker.network.driver.mtu"
 
 
@@ -57,10 +61,10 @@ def default_bridge(link: str, subnet: Subnet) -> NetworkRecord:
         bridge_ipam(subnet),
         {
             "com.docker.network.bridge.default_bridge": "true",
-            firewall.OPTION_ICC: "true",
-            firewall.OPTION_MASQUERADE: "true",
+            OPTION_ICC: "true",
+            OPTION_MASQUERADE: "true",
             "com.docker.network.bridge.host_binding_ipv4": "0.0.0.0",
-            firewall.OPTION_BRIDGE: link,
+            OPTION_BRIDGE: link,
             OPTION_MTU: str(DEFAULT_MTU),
         },
     )
@@ -68,13 +72,10 @@ def default_bridge(link: str, subnet: Subnet) -> NetworkRecord:
 
 def bridge_ipam(subnet: Subnet) -> Ipam:
     """The subnet, with its first address for the bridge itself."""
-    from jubako.networks.ipv4 import text
-
-    config = {"Subnet": str(subnet), "Gateway": text(subnet.base + 1)}
     return {
         "Driver": "default",
         "Options": None,
-        "Config": [{"Subnet": config["Subnet"], "Gateway": config["Gateway"]}],
+        "Config": [{"Subnet": str(subnet), "Gateway": ipv4.text(subnet.base + 1)}],
     }
 
 
@@ -96,3 +97,19 @@ def save(db: sqlite3.Connection, record: NetworkRecord) -> None:
         " ON CONFLICT (id) DO UPDATE SET name = excluded.name, record = excluded.record",
         (record["Id"], record["Name"], record["Driver"], text),
     )
+
+
+def subnet_of(record: NetworkRecord) -> Subnet:
+    config = record["IPAM"]["Config"]
+    if not config:
+        raise InvalidArgument(f"network {record['Name']} has no subnet", subject=record["Name"])
+    return Subnet.parse(config[0]["Subnet"])
+
+
+def gateway_of(record: NetworkRecord) -> str:
+    config = record["IPAM"]["Config"]
+    return config[0]["Gateway"] if config else ""
+
+
+def mtu_of(record: NetworkRecord) -> int:
+    return int(record["Options"].get(OPTION_MTU, DEFAULT_MTU))

@@ -65,7 +65,8 @@ class Request:
 class Netlink:
     """A socket in the network namespace in which it was made, whatever its process enters later.
 
-    Not for several threads.  A context manager; `close` is idempotent.
+    Not for several threads, nor for a parent and its child.  A context manager; `close` is
+    idempotent, and an object that nobody holds any more is closed.
     """
 
     def __init__(self, protocol: int = NETLINK_ROUTE, groups: Sequence[int] = ()):
@@ -90,6 +91,9 @@ class Netlink:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
         self.close()
 
     def close(self) -> None:
