@@ -73,7 +73,7 @@ def _missing_image(session: Session, call: Call, error: JubakoError) -> JubakoEr
         return error
     from jubako.oci.reference import parse
 
-    name = parse(image).familiar()
+    name = parse(image).tagged().familiar()
     if not call.flag("quiet"):
         session.err(f"Unable to find image '{name}' locally")
     return NotFound(

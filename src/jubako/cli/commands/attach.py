@@ -29,9 +29,9 @@ def run(session: Session, call: Call) -> int:
     details = containers.inspect(name)
     config, state = details["Config"], details["State"]
     if not state["Running"]:
-        raise Refused("cannot attach to a stopped container, start it first")
+        raise Refused("You cannot attach to a stopped container, start it first")
     if state["Paused"]:
-        raise Refused("cannot attach to a paused container, unpause it first")
+        raise Refused("You cannot attach to a paused container, unpause it first")
     tty = config["Tty"]
     stdin = config["OpenStdin"] and not call.flag("no-stdin")
     foreground.check_terminal(not call.flag("no-stdin"), tty)

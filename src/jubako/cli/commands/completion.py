@@ -13,7 +13,7 @@ COMMAND = Command("")
 
 
 def run(session: Session, call: Call) -> int:
-    from jubako.cli import completion
+    from jubako.cli.completion import script
 
-    session.out(completion.script(session.path.rpartition(" ")[2]), end="")
+    session.out(script(session.path.rpartition(" ")[2]), end="")
     return 0

@@ -15,8 +15,8 @@ COMMAND = Command("[OPTIONS]", (filters.filter_flag(""), Flag("force", "f")))
 
 
 def run(session: Session, call: Call) -> int:
-    if not call.flag("force"):
-        confirm(session, "container prune", "This will remove all stopped containers.")
+    if not call.flag("force") and not confirm(session, "This will remove all stopped containers."):
+        return 0
     removed, freed_bytes = session.engine.containers.prune(filters.collect(call))
     if removed:
         session.out("Deleted Containers:\n" + "\n".join(removed) + "\n")

@@ -17,9 +17,9 @@ _ALL = "This will remove all images without at least one container associated to
 
 def run(session: Session, call: Call) -> int:
     everything = call.flag("all")
-    if not call.flag("force"):
-        warning = _ALL if everything else "This will remove all dangling images."
-        confirm(session, "image prune", warning)
+    warning = _ALL if everything else "This will remove all dangling images."
+    if not call.flag("force") and not confirm(session, warning):
+        return 0
     removed, freed_bytes = session.engine.images.prune(filters.collect(call), all_unused=everything)
     if removed:
         lines = [f"{what.lower()}: {name}" for item in removed for what, name in item.items()]

@@ -19,11 +19,11 @@ def run(session: Session, call: Call) -> int:
     everything = call.flag("all")
     if everything and "all" in wanted:
         raise Refused("conflicting options: cannot specify both --all and --filter all=1")
-    if not call.flag("force"):
-        kind = "all local" if everything else "anonymous local"
-        warning = f"This will remove {kind} volumes not used by at least one container."
-        confirm(session, "volume prune", warning)
-    removed, freed_bytes = session.engine.volumes.prune(wanted, all=everything)
+    kind = "all local" if everything else "anonymous local"
+    warning = f"This will remove {kind} volumes not used by at least one container."
+    if not call.flag("force") and not confirm(session, warning):
+        return 0
+    removed, freed_bytes = session.engine.volumes.prune(wanted, all_unused=everything)
     if removed:
         session.out("Deleted Volumes:\n" + "\n".join(removed) + "\n")
     session.out(f"Total reclaimed space: {units.human_size(freed_bytes)}")
