@@ -174,7 +174,7 @@ def _epoch(mirror: str, suite: str) -> int:
     The file is not verified here: the date only makes results reproducible.
     """
     given = os.environ.get("SOURCE_DATE_EPOCH", "")
-    if given.isdigit():
+    if given.isascii() and given.isdigit():
         return int(given)
     from email.utils import parsedate_to_datetime
     from urllib.error import URLError

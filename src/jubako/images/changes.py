@@ -11,6 +11,7 @@ import posixpath
 import re
 
 from jubako.errors import InvalidArgument
+from jubako.images.words import expand, split
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,10 +20,11 @@ if TYPE_CHECKING:
 
     Config = dict[str, Any]
 
+_ONE_ARGUMENT = frozenset(("WORKDIR", "USER", "STOPSIGNAL"))
 _SHELL = ["/bin/sh", "-c"]
-_PORT = re.compile(r"(\d+)(?:-(\d+))?(?:/([A-Za-z]+))?\Z")
-_DURATION = re.compile(r"(?:\d+(?:\.\d*)?(?:h|ms|m|s|us|ns))+\Z")
-_PART = re.compile(r"(\d+(?:\.\d*)?)(h|ms|m|s|us|ns)")
+_PORT = re.compile(r"(?:.*:)?(\d+)(?:-(\d+))?(?:/([A-Za-z]*))?\Z", re.DOTALL | re.ASCII)
+_DURATION = re.compile(r"(?:\d+(?:\.\d*)?(?:h|ms|m|s|us|ns))+\Z", re.ASCII)
+_PART = re.compile(r"(\d+(?:\.\d*)?)(h|ms|m|s|us|ns)", re.ASCII)
 _UNIT_NS = {"h": 3600 * 10**9, "m": 60 * 10**9, "s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 _MIN_INTERVAL_NS = 10**6  # Docker's minimum of a health check's durations: 1 ms
 
@@ -40,22 +42,17 @@ def apply(config: Config, changes: Iterable[str]) -> Config:
             instruction = word.upper()
             handler = _HANDLERS.get(instruction)
             if handler is None:
-                raise _refused(instruction)
+                raise InvalidArgument(f"{instruction[:40]} is not a valid change command")
             rest = rest.strip()
             if not rest:
-                raise InvalidArgument(f"{instruction} requires at least one argument")
+                count = "exactly one" if instruction in _ONE_ARGUMENT else "at least one"
+                raise InvalidArgument(f"{instruction} requires {count} argument")
             handler(result, rest)
             if instruction == "CMD":
                 cmd_given = True
             if instruction == "ENTRYPOINT" and not cmd_given:
                 result["Cmd"] = None  # it belonged to the former entrypoint
     return result  # type: ignore[no-any-return]
-
-
-def _refused(instruction: str) -> InvalidArgument:
-    if instruction in ("FROM", "RUN", "COPY", "ADD", "ARG", "SHELL", "MAINTAINER"):
-        return InvalidArgument(f"{instruction} is not a valid change command")
-    return InvalidArgument(f"unknown instruction: {instruction[:40]}")
 
 
 def _logical_lines(text: str) -> list[str]:
@@ -81,11 +78,13 @@ def _json_form(rest: str) -> list[str] | None:
         return None
     try:
         words = json.loads(rest)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None  # as in a Dockerfile: it is then a command line
-    if isinstance(words, list) and all(isinstance(word, str) for word in words):
-        return words
-    return None
+    if not all(isinstance(word, str) for word in words):
+        raise InvalidArgument(
+            "when using JSON array syntax, arrays must be comprised of strings only"
+        )
+    return words  # type: ignore[no-any-return]
 
 
 def _command(rest: str) -> list[str]:
@@ -93,61 +92,40 @@ def _command(rest: str) -> list[str]:
     return [*_SHELL, rest] if words is None else words
 
 
-def words(text: str) -> list[str]:
-    """Split as a Dockerfile does: blanks separate, quotes group and go, a backslash escapes."""
-    found: list[str] = []
-    current = ""
-    inside = False
-    quote = ""
-    escaped = False
-    for character in text:
-        if escaped:
-            current += character if quote != "'" else "\\" + character
-            escaped = False
-        elif character == "\\" and quote != "'":
-            escaped = inside = True
-        elif quote:
-            if character == quote:
-                quote = ""
-            else:
-                current += character
-        elif character in "'\"":
-            quote = character
-            inside = True
-        elif character.isspace():
-            if inside:
-                found.append(current)
-            current, inside = "", False
-        else:
-            current += character
-            inside = True
-    if quote:
-        raise InvalidArgument(f"unterminated quote in {text[:80]!r}")
-    if escaped:
-        current += "\\"
-    if inside:
-        found.append(current)
-    return found
+def _environment(config: Config) -> dict[str, str]:
+    """The variables that an instruction sees: those of the instructions before it."""
+    pairs = (item.partition("=") for item in config.get("Env") or ())
+    return {name: value for name, _, value in pairs}
 
 
-def _pairs(instruction: str, rest: str) -> list[tuple[str, str]]:
-    parts = words(rest)
+def _expanded(config: Config, text: str) -> str:
+    return expand(text, _environment(config))
+
+
+def _words(config: Config, rest: str) -> list[str]:
+    environment = _environment(config)
+    return [expand(word, environment) for word in split(rest)]
+
+
+def _pairs(config: Config, instruction: str, rest: str) -> list[tuple[str, str]]:
+    parts = split(rest)
+    environment = _environment(config)
     if parts and "=" not in parts[0]:
         # The old form: one name, and the rest of the line is its value.
-        name, _, value = rest.partition(" ")
-        if not value:
+        first, *others = rest.split(None, 1)
+        if not others:
             raise InvalidArgument(f"{instruction} must have two arguments")
-        return [(name, " ".join(words(value)) if value[:1] in "'\"" else value.strip())]
+        return [(expand(first, environment), expand(others[0].strip(), environment))]
     pairs = []
     for part in parts:
         name, equals, value = part.partition("=")
         if not equals:
             raise InvalidArgument(
-                f"Syntax error - can't find = in {part[:80]!r}. Must be of the form: name=value"
+                f'Syntax error - can\'t find = in "{part[:80]}". Must be of the form: name=value'
             )
         if not name:
             raise InvalidArgument(f"{instruction} names can not be blank")
-        pairs.append((name, value))
+        pairs.append((expand(name, environment), expand(value, environment)))
     return pairs
 
 
@@ -162,7 +140,7 @@ def _entrypoint(config: Config, rest: str) -> None:
 
 def _env(config: Config, rest: str) -> None:
     environment = list(config.get("Env") or ())
-    for name, value in _pairs("ENV", rest):
+    for name, value in _pairs(config, "ENV", rest):
         for index, item in enumerate(environment):
             if item.partition("=")[0] == name:
                 environment[index] = f"{name}={value}"
@@ -174,15 +152,15 @@ def _env(config: Config, rest: str) -> None:
 
 def _expose(config: Config, rest: str) -> None:
     ports = dict(config.get("ExposedPorts") or {})
-    for word in words(rest):
+    for word in " ".join(_words(config, rest)).split():
         match = _PORT.match(word)
-        first = int(match[1]) if match else 0
-        last = int(match[2] or first) if match else 0
-        if match is None or not 1 <= first <= last <= 65535:
-            raise InvalidArgument(f"invalid containerPort: {word[:80]}")
+        first = int(match[1]) if match else -1
+        last = int(match[2] or first) if match else -1
+        if match is None or not 0 <= first <= last <= 65535:
+            raise InvalidArgument(f"Invalid containerPort: {word[:80]}")
         protocol = (match[3] or "tcp").lower()
         if protocol not in ("tcp", "udp", "sctp"):
-            raise InvalidArgument(f"invalid proto: {protocol[:40]}")
+            raise InvalidArgument(f"Invalid proto: {protocol[:40]}")
         for port in range(first, last + 1):
             ports[f"{port}/{protocol}"] = {}
     config["ExposedPorts"] = ports
@@ -190,7 +168,7 @@ def _expose(config: Config, rest: str) -> None:
 
 def _label(config: Config, rest: str) -> None:
     labels = dict(config.get("Labels") or {})
-    labels.update(_pairs("LABEL", rest))
+    labels.update(_pairs(config, "LABEL", rest))
     config["Labels"] = labels
 
 
@@ -206,8 +184,8 @@ def _onbuild(config: Config, rest: str) -> None:
 def _stop_signal(config: Config, rest: str) -> None:
     import signal
 
-    name = rest.strip()
-    number = int(name) if name.isdigit() else 0
+    name = _expanded(config, rest)
+    number = int(name) if name.isascii() and name.isdigit() else 0
     full = name.upper() if name.upper().startswith("SIG") else f"SIG{name.upper()}"
     known = {member.name for member in signal.Signals}
     realtime = re.match(r"SIGRTM(IN\+|AX-)\d+\Z", full)
@@ -217,13 +195,14 @@ def _stop_signal(config: Config, rest: str) -> None:
 
 
 def _user(config: Config, rest: str) -> None:
-    config["User"] = " ".join(words(rest))
+    config["User"] = _expanded(config, rest)
 
 
 def _volume(config: Config, rest: str) -> None:
     volumes = dict(config.get("Volumes") or {})
     listed = _json_form(rest)
-    for path in words(rest) if listed is None else listed:
+    paths = _words(config, rest) if listed is None else listed
+    for path in paths if listed is None else [_expanded(config, path) for path in paths]:
         if not path.strip():
             raise InvalidArgument("VOLUME specified can not be an empty string")
         volumes[path] = {}
@@ -231,7 +210,7 @@ def _volume(config: Config, rest: str) -> None:
 
 
 def _workdir(config: Config, rest: str) -> None:
-    path = " ".join(words(rest))
+    path = _expanded(config, rest)
     config["WorkingDir"] = posixpath.normpath(
         posixpath.join("/", config.get("WorkingDir") or "/", path)
     )
@@ -259,7 +238,7 @@ def _healthcheck(config: Config, rest: str) -> None:
         listed = _json_form(argument)
         check["Test"] = ["CMD-SHELL", argument] if listed is None else ["CMD", *listed]
     else:
-        raise InvalidArgument(f"unknown type {word.upper()[:40]!r} in HEALTHCHECK (try CMD)")
+        raise InvalidArgument(f'Unknown type "{word.upper()[:40]}" in HEALTHCHECK (try CMD)')
     config["Healthcheck"] = check
 
 
@@ -273,7 +252,7 @@ _HEALTH_FLAGS = {
 
 
 def _retries(text: str) -> int:
-    if not text.isdigit():
+    if not (text.isascii() and text.isdigit()):
         raise InvalidArgument(f"--retries must be a number: {text[:40]!r}")
     return int(text)
 
@@ -283,7 +262,7 @@ def _duration_ns(name: str, text: str) -> int:
         raise InvalidArgument(f"--{name}: invalid duration {text[:40]!r}")
     total = sum(int(float(number) * _UNIT_NS[unit]) for number, unit in _PART.findall(text))
     if 0 < total < _MIN_INTERVAL_NS:
-        raise InvalidArgument(f"--{name}: interval {text[:40]!r} cannot be less than 1ms")
+        raise InvalidArgument(f'Interval "{name}" cannot be less than 1ms')
     return total
 
 

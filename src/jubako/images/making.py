@@ -134,7 +134,7 @@ def _now_ns() -> int:
     epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
     if not epoch:
         return time.time_ns()
-    if not epoch.isdigit() or len(epoch) > 11:
+    if not (epoch.isascii() and epoch.isdigit()) or len(epoch) > 11:
         raise InvalidArgument(f"SOURCE_DATE_EPOCH is not a number of seconds: {epoch[:40]!r}")
     return int(epoch) * 1_000_000_000
 

@@ -10,10 +10,12 @@ from jubako.errors import InvalidArgument
 
 _RFC3339 = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)(?:[Tt ](\d\d)(?::?(\d\d)(?::?(\d\d)(?:\.(\d{1,9})\d*)?)?)?)?"
-    r"([Zz]|[+-]\d\d:?\d\d)?\Z"
+    r"([Zz]|[+-]\d\d:?\d\d)?\Z",
+    re.ASCII,
 )
-_DURATION = re.compile(r"([+-]?)((?:\d+(?:\.\d*)?|\.\d+)(?:h|ms|m|s|us|µs|ns))+\Z")
-_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(h|ms|m|s|us|µs|ns)")
+_DURATION = re.compile(r"([+-]?)((?:\d+(?:\.\d*)?|\.\d+)(?:h|ms|m|s|us|µs|ns))+\Z", re.ASCII)
+_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(h|ms|m|s|us|µs|ns)", re.ASCII)
+_UNIX = re.compile(r"(\d{1,11})(?:\.(\d+))?\Z", re.ASCII)
 _UNIT_NS = {
     "h": 3_600_000_000_000,
     "m": 60_000_000_000,
@@ -61,9 +63,9 @@ def parse_until(text: str) -> int:
     if _DURATION.match(text):
         ago = sum(int(float(number) * _UNIT_NS[unit]) for number, unit in _PART.findall(text))
         return time.time_ns() - (-ago if text.startswith("-") else ago)
-    seconds, dot, fraction = text.partition(".")
-    if seconds.isdigit() and (not dot or fraction.isdigit()) and len(seconds) < 12:
-        return int(seconds) * 1_000_000_000 + int(fraction[:9].ljust(9, "0"))
+    unix = _UNIX.match(text)
+    if unix is not None:
+        return int(unix[1]) * 1_000_000_000 + int((unix[2] or "")[:9].ljust(9, "0"))
     try:
         return parse_ns(text) if text else _refuse(text)
     except InvalidArgument:

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from jubako.errors import InvalidArgument
+from jubako.oci import platform
+from jubako.oci.image import Platform
+
+
+def test_the_host_has_gos_words() -> None:
+    found = platform.host()
+    assert found["os"] == "linux"
+    if os.uname().machine == "x86_64":
+        assert found == {"architecture": "amd64", "os": "linux"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "debian"),
+    [
+        ("linux/amd64", "linux/amd64", "amd64"),
+        ("amd64", "linux/amd64", "amd64"),
+        ("x86_64", "linux/amd64", "amd64"),
+        ("linux/arm64", "linux/arm64", "arm64"),
+        ("linux/arm64/v8", "linux/arm64", "arm64"),
+        ("aarch64", "linux/arm64", "arm64"),
+        ("linux/arm", "linux/arm/v7", "armhf"),
+        ("linux/arm/v6", "linux/arm/v6", "armel"),
+        ("linux/386", "linux/386", "i386"),
+        ("linux/ppc64le", "linux/ppc64le", "ppc64el"),
+        ("Linux/AMD64", "linux/amd64", "amd64"),
+    ],
+)
+def test_platforms_are_normalised(text: str, expected: str, debian: str) -> None:
+    found = platform.parse(text)
+    assert platform.text(found) == expected
+    assert platform.debian_architecture(found) == debian
+
+
+@pytest.mark.parametrize("text", ["", "a/b/c/d", "linux/", "lin ux/amd64", "linux/amd64\n"])
+def test_nonsense_is_refused(text: str) -> None:
+    with pytest.raises(InvalidArgument, match="not a platform"):
+        platform.parse(text)
+
+
+def test_an_unnamed_variant_matches_any() -> None:
+    arm: Platform = {"os": "linux", "architecture": "arm"}
+    v7: Platform = {"os": "linux", "architecture": "arm", "variant": "v7"}
+    v6: Platform = {"os": "linux", "architecture": "arm", "variant": "v6"}
+    assert platform.matches(v7, arm) and platform.matches(arm, v6)
+    assert not platform.matches(v7, v6)
+    assert not platform.matches(arm, {"os": "windows", "architecture": "arm"})
