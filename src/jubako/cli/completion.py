@@ -107,7 +107,7 @@ def _bash() -> str:
         "",
         "_jubako() {",
         '    local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}"',
-        '    local words="" path="" flags="" valued="" list="" i=1 word _jubako_root=""',
+        '    local words="" path="" flags="" valued="" files="" list="" i=1 word _jubako_root=""',
         '    while [ "$i" -lt "$COMP_CWORD" ]; do',
         '        word="${COMP_WORDS[i]}"',
         '        case "$word" in',
@@ -126,7 +126,8 @@ def _bash() -> str:
         '    case "$path" in',
         f'        "") words="{" ".join(_top_words())}"',
         f'            flags="{" ".join(_names([*GLOBAL.flags, Flag("help")]))}"',
-        f'            valued="{" ".join(_names(_with_value(list(GLOBAL.flags))))}" ;;',
+        f'            valued="{" ".join(_names(_with_value(list(GLOBAL.flags))))}"',
+        '            files="--root" ;;',
     ]
     for group, members in sorted(tree.GROUPS.items()):
         names = sorted({*members, *tree.ALIASES.get(group, {})})
@@ -135,12 +136,14 @@ def _bash() -> str:
         flags = _flags(module)
         lines.append(f'        "{path}") flags="{" ".join(_names(flags))}"')
         lines.append(f'            valued="{" ".join(_names(_with_value(flags)))}"')
-        lines.append(f'            list="{_arguments(module)}" ;;')
-    files = " ".join(f"--{name}" for name in sorted(_FILE_FLAGS))
+        files = [flag for flag in flags if flag.name in _FILE_FLAGS]
+        lines.append(
+            f'            files="{" ".join(_names(files))}" list="{_arguments(module)}" ;;'
+        )
     lines += [
         "    esac",
-        f'    case " {files} " in',
-        '        *" $prev "*) COMPREPLY=($(compgen -f -- "$cur")); return ;;',
+        '    case " $files " in',
+        '        *" $prev "*) [ -n "$prev" ] && COMPREPLY=($(compgen -f -- "$cur")) && return ;;',
         "    esac",
         '    case " $valued " in',
         '        *" $prev "*) [ -n "$prev" ] && return ;;',
@@ -193,7 +196,8 @@ def _fish() -> str:
         "        test (count $found) = 0",
         "        return",
         "    end",
-        '    test "$found[1..(count $argv)]" = "$argv"',
+        "    set -l wanted (count $argv)",
+        '    test "$found[1..$wanted]" = "$argv"',
         "end",
         "",
         "function __jubako_only",
@@ -205,9 +209,6 @@ def _fish() -> str:
         "",
         "complete -c jubako -f",
     ]
-    lines[lines.index('    test "$found[1..(count $argv)]" = "$argv"')] = (
-        '    test "$found[1..$(count $argv)]" = "$argv"'
-    )
     for flag in GLOBAL.flags:
         lines.append(
             f"complete -c jubako -n __jubako_at {_fish_flag(flag, GLOBAL_TEXTS[flag.name])}"
@@ -253,7 +254,7 @@ def _zsh() -> str:
     ]
     for kind, call in _LISTS.items():
         lines += [
-            f"_jubako_{kind}() {{",
+            f"__jubako_{kind}() {{",
             "    local -a found",
             f'    found=("${{(@f)$(jubako {call} 2>/dev/null)}}")',
             "    compadd -- ${found:#}",
@@ -265,7 +266,7 @@ def _zsh() -> str:
         for flag in _flags(module):
             lines += [f"        {spec} \\" for spec in _zsh_flag(flag, _usage(module, flag))]
         kind = _arguments(module)
-        action = "_files" if kind == "files" else f"_jubako_{kind}" if kind else "_default"
+        action = "_files" if kind == "files" else f"__jubako_{kind}" if kind else "_default"
         lines += [f"        '*:argument:{action}'", "}", ""]
     for group, members in sorted(tree.GROUPS.items()):
         described = [(name, TEXTS[module].summary) for name, module in sorted(members.items())]
