@@ -145,18 +145,20 @@ def publish(
 def _forget_udp(filters: Netlink, rows: Sequence[sqlite3.Row]) -> None:
     """Clients that kept sending before the port was published, or to the container before this
     one, are tracked as such for as long as they go on: make the kernel look again."""
+    wanted: dict[int, list[sqlite3.Row]] = {}
     for row in rows:
-        if row["protocol"] == "udp" and ":" not in row["host_ip"] and not conntrack.is_empty():
-            conntrack.delete(
-                filters,
-                (
-                    item
-                    for item in conntrack.list_to_port(filters, "udp", row["host_port"])
-                    if row["host_ip"] in (ports.ANY_IPV4, item.destination)
-                    and item.server != row["container_ip"]
-                ),
-                why="the port has a new owner",
-            )
+        if row["protocol"] == "udp" and ":" not in row["host_ip"]:
+            wanted.setdefault(row["host_port"], []).append(row)
+    if not wanted or conntrack.is_empty():
+        return
+    outdated = (
+        connection
+        for connection in conntrack.list_to_ports(filters, "udp", wanted)
+        for row in wanted[connection.port]
+        if row["host_ip"] in (ports.ANY_IPV4, connection.destination)
+        and connection.server != row["container_ip"]
+    )
+    conntrack.delete(filters, outdated, why="the port has a new owner")
 
 
 def unpublish(ground: Ground, rows: Sequence[sqlite3.Row]) -> None:

@@ -13,7 +13,7 @@ from jubako.linux.netlink.socket import Netlink, Request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 _NFNL_SUBSYS_CTNETLINK = 1
 _IPCTNL_MSG_CT_GET = 1
@@ -87,15 +87,20 @@ def _address(tuple_: dict[int, bytes], kind: int) -> str:
     return socket.inet_ntoa(value) if value else ""
 
 
-def list_to_port(netlink: Netlink, protocol: str, port: int) -> Iterator[Connection]:
-    """IPv4 connections whose first packet went to this port, at whatever address."""
-    number = PROTOCOLS[protocol]
-    proto = codec.u8(_CTA_PROTO_NUM, number) + codec.be16(_CTA_PROTO_DST_PORT, port)
+def list_to_ports(
+    netlink: Netlink, protocol: str, numbers: Collection[int]
+) -> Iterator[Connection]:
+    """IPv4 connections whose first packet went to one of these ports, at whatever address."""
+    protocol_number = PROTOCOLS[protocol]
+    proto = codec.u8(_CTA_PROTO_NUM, protocol_number)
+    flags = _FILTER_PROTO_NUM
+    if len(numbers) == 1:  # the kernel filters by one port at most
+        proto += codec.be16(_CTA_PROTO_DST_PORT, *numbers)
+        flags |= _FILTER_PROTO_DST_PORT
     body = codec.nested(_CTA_TUPLE_ORIG, codec.nested(_CTA_TUPLE_PROTO, proto))
-    flags = _FILTER_PROTO_NUM | _FILTER_PROTO_DST_PORT
     body += codec.nested(_CTA_FILTER, codec.u32(_CTA_FILTER_ORIG_FLAGS, flags))
     for connection in _dump(netlink, body):
-        if (connection.protocol, connection.port) == (number, port):
+        if connection.protocol == protocol_number and connection.port in numbers:
             yield connection
 
 
