@@ -26,7 +26,7 @@ from jubako.runtime import hooks, init, start_socket, words
 from jubako.runtime import spec as specs
 from jubako.runtime.channel import Channel, Errno
 from jubako.runtime.init_process import kill_and_reap, kill_and_wait, open_init
-from jubako.runtime.interface import Process, Stdio
+from jubako.runtime.interface import OpenStdio, Process, Stdio
 from jubako.runtime.namespaces import Namespaces, fork_quietly
 from jubako.runtime.options import Options
 from jubako.runtime.process import Identity
@@ -84,7 +84,8 @@ class BuiltinRuntime:
             undo.callback(self._states.remove, container_id)
             record = _new_record(container_id, bundle, spec)
             setup = init.Setup()
-            setup.spec, setup.stdio, setup.preserve_fds = spec, stdio, preserve_fds
+            setup.spec, setup.preserve_fds = spec, preserve_fds
+            setup.stdio = temporary.enter_context(OpenStdio(stdio))
             setup.no_pivot, setup.die_with_parent = no_pivot, die_with_parent
             setup.parent_pid = os.getpid()
             setup.identity = Identity(spec["process"], *self._filter(spec, directory))
@@ -183,31 +184,36 @@ class BuiltinRuntime:
         record = self._states.read(container_id)
         path = self._states.of(container_id, SOCKET)
         connection = start_socket.connect(path)
-        if connection is None:
-            status = self._status(record)
-            raise WrongState(
-                f"cannot start a container that is {status}"
-                if status == "stopped"
-                else "cannot start an already running container",
-                subject=container_id,
-            )
-        channel = Channel(connection)
-        try:
-            channel.send("start")
-            program = ""
-            while (got := channel.receive()) is not None:  # until exec closes the other end
-                program = got[0]["path"]
-        except Errno as error:
-            failed = words.execute_error(program, error.errno)
-            raise self._start_error(failed, words.START) from error
-        except JubakoError as error:
-            raise self._start_error(error, words.START) from error
-        finally:
-            channel.close()
+        if connection is None or not self._ask_to_start(Channel(connection)):
+            if self._status(record) == "stopped":
+                text = "cannot start a container that is stopped"
+            else:
+                text = "cannot start an already running container"
+            raise WrongState(text, subject=container_id)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
         if record["hooks"].get("poststart"):
             hooks.run_all(record["hooks"], "poststart", self._state(record, "running"))
+
+    def _ask_to_start(self, channel: Channel) -> bool:
+        """False when init was not waiting any more: another's request came first, or it died."""
+        program = ""
+        try:
+            channel.send("start")
+            while (got := channel.receive()) is not None:  # until exec closes the other end
+                program = got[0]["path"]
+            return program != ""
+        except Errno as error:
+            failed = words.execute_error(program, error.errno)
+            raise self._start_error(failed, words.START) from error
+        except KernelError as error:
+            if error.errno in (errno.EPIPE, errno.ECONNRESET):
+                return False
+            raise self._start_error(error, words.START) from error
+        except JubakoError as error:
+            raise self._start_error(error, words.START) from error
+        finally:
+            channel.close()
 
     # --- state -------------------------------------------------------------------------------
 

@@ -35,7 +35,7 @@ from jubako.runtime.init import (
     open_terminal,
     report,
 )
-from jubako.runtime.interface import Process, Stdio
+from jubako.runtime.interface import OpenStdio, Process, Stdio
 from jubako.runtime.namespaces import fork_in, fork_quietly
 from jubako.runtime.state import alive
 
@@ -98,7 +98,7 @@ def run(
     the child reports them; WrongState when the container ends meanwhile.
     """
     entry = Entry()
-    entry.identity, entry.stdio, entry.preserve_fds = identity, stdio, preserve_fds
+    entry.identity, entry.preserve_fds = identity, preserve_fds
     entry.die_with_parent, entry.parent_pid = die_with_parent, os.getpid()
     entry.terminal = bool(spec_process.get("terminal"))
     entry.console_size = specs.console_size(spec_process)
@@ -112,7 +112,8 @@ def run(
         ours, entry.channel = Channel.pair()
         opened_console: list[int] = []
         try:
-            pid = fork_quietly(lambda: fork_in(entry.pid_namespace), lambda: _child(entry))
+            with OpenStdio(stdio) as entry.stdio:
+                pid = fork_quietly(lambda: fork_in(entry.pid_namespace), lambda: _child(entry))
             handle = pidfd.open(pid)
             entry.channel.close()
             try:

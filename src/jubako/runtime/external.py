@@ -24,7 +24,7 @@ from jubako.errors import (
 from jubako.linux import atomic, pidfd, prctl, process
 from jubako.linux.trace import traced
 from jubako.runtime import words
-from jubako.runtime.interface import Process, Stdio
+from jubako.runtime.interface import OpenStdio, Process, Stdio
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -252,12 +252,8 @@ def _spawn(
     high: list[int] = []
     console: int | None = None
     try:
-        for fd in (stdio.stdin, stdio.stdout, stdio.stderr):
-            if fd < 0:
-                null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-                high.append(fcntl.fcntl(null, fcntl.F_DUPFD_CLOEXEC, 10))
-                os.close(null)
-            else:
+        with OpenStdio(stdio) as given:
+            for fd in (given.stdin, given.stdout, given.stderr):
                 high.append(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10))
         actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(high)]
         environment = {"PATH": process.SEARCH_PATH}

@@ -17,12 +17,13 @@ import socket
 import stat
 
 from jubako.errors import JubakoError, KernelError, StartError
-from jubako.linux import fds, prctl, pty
+from jubako.linux import prctl, pty
 from jubako.linux.mount import MS_SLAVE
+from jubako.linux.statfs import DEVPTS_SUPER_MAGIC, filesystem_type
 from jubako.runtime import cgroupfs, hooks, process, words
 from jubako.runtime.channel import Channel
 from jubako.runtime.options import PROPAGATION, Options
-from jubako.runtime.rootfs import DEVPTS_SUPER_MAGIC, Root, filesystem_type
+from jubako.runtime.rootfs import Root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -331,7 +332,7 @@ def connect_stdio(stdio: Stdio, identity: Identity) -> None:
     given = (stdio.stdin, stdio.stdout, stdio.stderr)
     if given != (0, 1, 2):
         # Above 2 first: one of them may be another's target.
-        high = [_dup_high(fd) for fd in given]
+        high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in given]
         for number, fd in enumerate(high):
             os.dup2(fd, number)
             os.close(fd)
@@ -344,13 +345,6 @@ def connect_stdio(stdio: Stdio, identity: Identity) -> None:
             os.fchown(number, identity.uid, -1)
         except OSError:
             pass  # not mapped, or a read-only file system: /dev/stdout cannot be reopened then
-
-
-def _dup_high(fd: int) -> int:
-    if fd < 0:
-        fd = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-        return fds.move(fd, 10)
-    return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10)
 
 
 def _announce(setup: Setup) -> None:

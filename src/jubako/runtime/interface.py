@@ -25,6 +25,29 @@ class Stdio:
         self.stderr = stderr
 
 
+class OpenStdio:
+    """The same with /dev/null of the host opened where it is wanted, for a `with` block.
+
+    Opened inside a container, the name could be anything.
+    """
+
+    __slots__ = ("_null", "_stdio")
+
+    def __init__(self, stdio: Stdio):
+        self._stdio = stdio
+        self._null = -1
+
+    def __enter__(self) -> Stdio:
+        given = (self._stdio.stdin, self._stdio.stdout, self._stdio.stderr)
+        if min(given) < 0:
+            self._null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        return Stdio(*(self._null if fd < 0 else fd for fd in given))
+
+    def __exit__(self, *exc: object) -> None:
+        if self._null >= 0:
+            os.close(self._null)
+
+
 class Process:
     """A process that a runtime has made.
 

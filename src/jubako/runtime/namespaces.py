@@ -11,23 +11,19 @@ between, whose clone(CLONE_PARENT) makes init a child of the creator all the sam
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
 import struct
 
 from jubako.errors import InvalidArgument, KernelError
 from jubako.linux import idmap, ns, prctl
-from jubako.linux._libc import MACHINE
+from jubako.linux.clone import CLONE_PARENT, clone
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-CLONE_PARENT = 0x00008000
 SAME, NEW = -1, -2  # instead of a descriptor: the caller's PID namespace, one that does not exist
-_SYS_CLONE = 220 if MACHINE == "aarch64" else 56
 
 # setns by the child, in this order: the mount namespace takes away the host's paths.  The user
 # namespace comes before these, it gives the rights; PID and time have their own ways.
@@ -84,7 +80,7 @@ class Namespaces:
     def fork(self) -> int:
         """Fork into the PID namespace; 0 in the child, which then calls `enter_user` and so on."""
         if "user" in self.new and "pid" in self.new:
-            return _clone(ns.CLONE_NEWUSER | ns.CLONE_NEWPID)
+            return clone(ns.CLONE_NEWUSER | ns.CLONE_NEWPID)
         if "user" in self.joined and "pid" in self.new:
             return self._fork_through_user()
         if not self.own("pid"):
@@ -98,7 +94,7 @@ class Namespaces:
             try:
                 os.close(read)
                 ns.setns(self.joined["user"], ns.CLONE_NEWUSER, why="it owns the PID namespace")
-                pid = _clone(ns.CLONE_NEWPID | CLONE_PARENT)
+                pid = clone(ns.CLONE_NEWPID | CLONE_PARENT)
                 if pid == 0:
                     os.close(write)
                     return 0
@@ -200,28 +196,6 @@ def _fork() -> int:
         raise KernelError.from_oserror("fork", error) from error
 
 
-def _clone(flags: int) -> int:
-    """fork(2) with namespaces of CLONE_NEW* `flags`, or as a sibling with CLONE_PARENT.
-
-    PyDLL keeps the interpreter's lock, and its hooks do what os.fork does around the call.  The C
-    library's hooks do not run, which only matters with threads.
-    """
-    python = ctypes.PyDLL(None, use_errno=True)
-    call = python["syscall"]
-    call.argtypes = [ctypes.c_long] + [ctypes.c_ulong] * 5
-    call.restype = ctypes.c_long
-    python.PyOS_BeforeFork()
-    pid = int(call(_SYS_CLONE, flags | signal.SIGCHLD, 0, 0, 0, 0))
-    number = ctypes.get_errno()
-    if pid == 0:
-        python.PyOS_AfterFork_Child()
-        return 0
-    python.PyOS_AfterFork_Parent()
-    if pid < 0:
-        raise KernelError("clone", number, detail=hex(flags))
-    return pid
-
-
 def _enter_time(offsets: Mapping[str, Any]) -> None:
     # A process enters a new time namespace only at exec (since 6.1) or by setns; the offsets must
     # be written before anybody is inside (time_namespaces(7)).
@@ -261,7 +235,7 @@ def open_user_namespace(uid_map: list[dict[str, int]], gid_map: list[dict[str, i
     ours, theirs = os.pipe2(os.O_CLOEXEC)
     pid = -1
     try:
-        pid = _clone(ns.CLONE_NEWUSER)
+        pid = clone(ns.CLONE_NEWUSER)
         if pid == 0:
             os.close(theirs)
             os.read(ours, 1)  # until the parent has what it wants

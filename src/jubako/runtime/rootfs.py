@@ -9,14 +9,12 @@ there about masks and devices is only true at their own paths.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import stat
 
 from jubako.errors import InvalidArgument, KernelError
 from jubako.linux import mountapi
-from jubako.linux._libc import function
 from jubako.linux.mount import (
     MNT_DETACH,
     MS_BIND,
@@ -38,6 +36,7 @@ from jubako.linux.openat2 import (
     open_in_root,
     openat2,
 )
+from jubako.linux.statfs import DEVPTS_SUPER_MAGIC, PROC_SUPER_MAGIC, filesystem_type
 from jubako.linux.trace import traced
 from jubako.runtime import copyup
 
@@ -50,11 +49,6 @@ if TYPE_CHECKING:
 
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY
 _REAL = RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS
-
-PROC_SUPER_MAGIC = 0x9FA0
-SYSFS_MAGIC = 0x62656572
-DEVPTS_SUPER_MAGIC = 0x1CD1
-TMPFS_MAGIC = 0x01021994
 
 # Always there (runtime-spec config-linux.md, Default Devices): name -> major, minor
 DEFAULT_DEVICES = {
@@ -89,16 +83,6 @@ _OVER_PROC = frozenset(
         "/proc/uptime",
     )
 )
-
-_fstatfs = function("fstatfs", ctypes.c_int, ctypes.c_char_p)
-
-
-def filesystem_type(fd: int) -> int:
-    """The magic number of the file system that a descriptor is on (statfs(2))."""
-    buffer = ctypes.create_string_buffer(256)
-    if _fstatfs(fd, buffer) < 0:
-        raise KernelError("fstatfs", ctypes.get_errno())
-    return int.from_bytes(buffer.raw[:8], "little")
 
 
 class Root:
