@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 
 from jubako.cli.goquote import quote
@@ -10,9 +9,6 @@ from jubako.cli.goquote import quote
 _DECIMAL = ("B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB")
 _BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB")
 _POWERS = {"k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
-_FLOAT = re.compile(
-    r"[+-]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)([eE][+-]?\d+)?\Z|[+-]?(inf|infinity|nan)\Z", re.I | re.A
-)
 _INT64_MAX = (1 << 63) - 1
 
 
@@ -26,9 +22,7 @@ def parse_bytes(text: str) -> int:
         raise ValueError(f"invalid size: '{text}'")
     number = text[:last] if text[last] == " " else text[: last + 1]
     suffix = text[last + 1 :].lower()
-    if not _FLOAT.match(number) or "_" in number:
-        raise ValueError(f"strconv.ParseFloat: parsing {quote(number)}: invalid syntax")
-    size = float(number)
+    size = _parse_float(number)
     if size < 0:
         raise ValueError(f"invalid size: '{text}'")
     if suffix and suffix != "b":
@@ -42,19 +36,29 @@ def parse_bytes(text: str) -> int:
     return int(size)
 
 
+def _parse_float(text: str) -> float:
+    """A decimal number as Go's `strconv.ParseFloat` takes it; no other spelling of Python's."""
+    try:
+        if not text.isascii() or text != text.strip() or "_" in text:
+            raise ValueError
+        return float(text)
+    except ValueError:
+        raise ValueError(f"strconv.ParseFloat: parsing {quote(text)}: invalid syntax") from None
+
+
 def parse_swap(text: str) -> int:
     """Like `parse_bytes`, and -1 for unlimited."""
     return -1 if text == "-1" else parse_bytes(text)
 
 
-_RATIONAL = re.compile(
-    r"([+-]?)(?:(\d+)/(\d+)|(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d{1,4}))?)\Z", re.ASCII
-)
+_RATIONAL = r"([+-]?)(?:(\d+)/(\d+)|(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d{1,4}))?)"
 
 
 def parse_cpus(text: str) -> int:
     """`1.5` or `3/2` processors, in units of 1e-9."""
-    match = _RATIONAL.match(text)
+    import re  # not at the top: `run` without such a flag does not need it
+
+    match = re.fullmatch(_RATIONAL, text, re.ASCII)
     if match is None or not (match[2] or match[4] or match[5]) or match[3] == "0":
         raise ValueError(f"failed to parse {text} as a rational number")
     if match[2]:
@@ -82,11 +86,13 @@ _NANOSECONDS = {
     "m": 60 * 10**9,
     "h": 3600 * 10**9,
 }
-_DURATION_PART = re.compile(r"(\d*)(?:\.(\d*))?([^\d.]*)")
+_DURATION_PART = r"(\d*)(?:\.(\d*))?([^\d.]*)"
 
 
 def parse_duration(text: str) -> int:
     """Go's `time.ParseDuration`: `1h30m`, `1.5s`, `-2ms`; nanoseconds."""
+    import re
+
     bad = f"time: invalid duration {quote(text)}"
     rest = text[1:] if text[:1] in ("+", "-") else text
     if rest == "0":
@@ -95,7 +101,7 @@ def parse_duration(text: str) -> int:
         raise ValueError(bad)
     total = 0
     while rest:
-        match = _DURATION_PART.match(rest)
+        match = re.match(_DURATION_PART, rest, re.ASCII)
         if match is None or not (match[1] or match[2]):
             raise ValueError(bad)
         if not match[3]:
@@ -111,10 +117,9 @@ def parse_duration(text: str) -> int:
     return -total if text[0] == "-" else total
 
 
-_MOMENT = re.compile(
+_MOMENT = (
     r"(\d{4})-(\d\d)-(\d\d)(?:T(\d\d)(?::(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?)?)?"
-    r"(Z|[+-]\d\d:\d\d)?\Z",
-    re.ASCII,
+    r"(Z|[+-]\d\d:\d\d)?"
 )
 
 
@@ -124,13 +129,15 @@ def parse_moment(text: str, now: float | None = None) -> float:
     text: Unix seconds with an optional fraction, a duration ago (`42m`), or a date and time, in
     the local time zone when it names none.  now: the reference of durations.
     """
+    import re
+
     try:
         return (time.time() if now is None else now) - parse_duration(text) / 1e9
     except ValueError:
         pass
     if re.fullmatch(r"-?\d+(\.\d+)?", text, re.ASCII):
         return float(text)
-    match = _MOMENT.match(text)
+    match = re.fullmatch(_MOMENT, text, re.ASCII)
     if match is None:
         raise ValueError(f"failed to parse value as time or duration: {quote(text)}")
     year, month, day, hour, minute, second = (int(part or 0) for part in match.groups()[:6])
