@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 CONTAINER_LINK = "eth0"
 _BRIDGE_NF = "net/bridge/bridge-nf-call-iptables"
-# A link lives on for some milliseconds after its container; the alias tells whose it was.
-_ALIAS = "jubako "
 
 
 def random_mac() -> str:
@@ -72,6 +70,7 @@ def plug(
     netns_fd: int,
     *,
     host_link: str,
+    alias: str,
     address: str,
     prefix: int,
     gateway: str,
@@ -80,7 +79,8 @@ def plug(
 ) -> None:
     """Connect a network namespace: eth0 with its address and the default route, everything up.
 
-    netlink: a route socket of the host's namespace.  Half of the work may be done when it raises
+    netlink: a route socket of the host's namespace.  alias: what `ip link` shows beside the host's
+    end.  Half of the work may be done when it raises
     KernelError; deleting `host_link` undoes all of it.
     """
     netlink.execute(
@@ -89,13 +89,12 @@ def plug(
             CONTAINER_LINK,
             master=bridge.index,
             mtu=mtu,
-            alias=_ALIAS + address,
             peer_mac=mac,
             peer_netns_fd=netns_fd,
             why="the container's cable",
         )
     )
-    requests = [links.set_up(host_link)]
+    requests = [links.set_alias(host_link, alias), links.set_up(host_link)]
     if read_sysctl(_BRIDGE_NF) == "1":
         # br_netfilter translates published ports inside the bridge, and then a container's packet
         # to its own port leaves by the port it came from

@@ -89,6 +89,7 @@ def plug(
     netlink: Netlink,
     link: Link,
     netns_fd: int,
+    container_id: str,
     endpoint: Endpoint,
 ) -> None:
     """Make the veth pair between the bridge `link` and the namespace.  Raises KernelError."""
@@ -99,6 +100,7 @@ def plug(
                 link,
                 netns_fd,
                 host_link=endpoint["HostLink"],
+                alias=f"jubako {container_id[:12]}",
                 address=endpoint["IPAddress"],
                 prefix=endpoint["IPPrefixLen"],
                 gateway=endpoint["Gateway"],

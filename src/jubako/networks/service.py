@@ -153,7 +153,7 @@ class NetworkService:
                 link = self._ground.ready(netlink, record)
                 endpoint = endpoints.lease(self._store, record["Id"], container_id, mac, ipv4)
                 point("networks.attach.leased")
-                endpoints.plug(self._store, netlink, link, netns_fd, endpoint)
+                endpoints.plug(self._store, netlink, link, netns_fd, container_id, endpoint)
                 point("networks.attach.plugged")
             if ports:
                 listeners = self._held[container_id]

@@ -151,7 +151,6 @@ def add_veth(
     master: int = 0,
     mac: str | None = None,
     mtu: int | None = None,
-    alias: str = "",
     peer_mac: str | None = None,
     peer_netns_fd: int | None = None,
     why: str = "",
@@ -181,8 +180,6 @@ def add_veth(
     body = _header() + _name(name) + _mac(mac) + _mtu(mtu)
     if master:
         body += codec.u32(IFLA_MASTER, master)
-    if alias:
-        body += codec.text(IFLA_IFALIAS, alias)
     return _create(name, body + info, shell, why)
 
 
@@ -205,6 +202,12 @@ def set_master(name: str, master: int, *, why: str = "") -> Request:
     """Join the bridge of index `master`; 0 leaves it."""
     shell = f"ip link set {name} " + (f"master {master}" if master else "nomaster")
     return _change(name, shell, why, codec.u32(IFLA_MASTER, master))
+
+
+def set_alias(name: str, alias: str, *, why: str = "") -> Request:
+    """A remark that `ip link` shows."""
+    shell = f"ip link set {name} alias '{alias}'"
+    return _change(name, shell, why, codec.text(IFLA_IFALIAS, alias))
 
 
 def set_mtu(name: str, mtu: int, *, why: str = "") -> Request:
