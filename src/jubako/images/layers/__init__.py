@@ -83,7 +83,7 @@ class LayerStore:
         lower = self._lower(diff_ids)
         self._adopt_root(diff_ids, upper)
         if not lower:
-            lower.append(self._empty())
+            lower.append(self._empty(0))
         self._overlay(lower, upper, work, target, why)
 
     def mount_view(
@@ -94,11 +94,11 @@ class LayerStore:
         if top is not None:
             lower.insert(0, top)
         while len(lower) < 2:
-            lower.append(self._empty())  # without an upper directory overlayfs wants two
+            lower.append(self._empty(len(lower)))  # without an upper directory it takes two
         self._overlay(lower, None, None, target, why)
 
-    def _empty(self) -> str:
-        return self._store.directory("layers", INGEST, "empty")
+    def _empty(self, number: int) -> str:
+        return self._store.directory("layers", INGEST, "empty", str(number))
 
     def _overlay(
         self, lower: list[str], upper: str | None, work: str | None, target: str, why: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -18,16 +19,18 @@ from jubako.images.tar import (
     Entry,
     TarWriter,
 )
+from jubako.linux.openat2 import open_in_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     Buffer = bytes | memoryview
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _CHUNK_BYTES = 1 << 20
+_VANISHED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)  # replaced while we looked
 _MIN_HOLE_BYTES = 1 << 20  # files with less than that in holes are written out
 
 # Labels are the host's; the others are overlayfs's own.
@@ -89,7 +92,7 @@ class TreeTar:
                     self._writer.add_header(self._entry(b"./", os.fstat(root), root, b""))
                 elif self._is_opaque(root):
                     self._writer.add_file(whiteout.OPAQUE, b"", mode=0)
-                yield from self._directory(root, b"")
+                yield from self._walk(root)
             finally:
                 os.close(root)
             self._writer.close()
@@ -104,38 +107,68 @@ class TreeTar:
         self._out.clear()
         return taken
 
-    def _directory(self, fd: int, prefix: bytes) -> Iterator[Buffer]:
-        for name in sorted(map(os.fsencode, os.listdir(fd))):
+    def _walk(self, root: int) -> Iterator[Buffer]:
+        """Depth first, without recursion and with one open directory, for trees of any depth."""
+        waiting = [(b"", self._names(root))]
+        while waiting:
+            path, names = waiting.pop()
+            try:
+                fd = open_in_root(root, os.fsdecode(path) or ".", _DIRECTORY)
+            except KernelError as exc:
+                if exc.errno in _VANISHED:
+                    continue  # the container may be running
+                raise
+            try:
+                below = yield from self._directory(fd, path, names)
+                if below is not None:
+                    waiting += [(path, names), below]
+            finally:
+                os.close(fd)
+
+    @staticmethod
+    def _names(fd: int) -> list[bytes]:
+        return sorted(map(os.fsencode, os.listdir(fd)), reverse=True)
+
+    def _directory(
+        self, fd: int, path: bytes, names: list[bytes]
+    ) -> Generator[Buffer, None, tuple[bytes, list[bytes]] | None]:
+        """Write what is in a directory; returns the next one to go into, None at the end."""
+        prefix = path + b"/" if path else b""
+        while names:
+            name = names.pop()
             try:
                 status = os.stat(name, dir_fd=fd, follow_symlinks=False)
             except FileNotFoundError:
-                continue  # the container may be running
-            path = prefix + name
+                continue
+            below = prefix + name
             if self._overlay and whiteout.is_device(status):
                 self._writer.add_file(prefix + whiteout.PREFIX + name, b"", mode=0)
             elif stat.S_ISDIR(status.st_mode):
-                yield from self._subdirectory(fd, name, path, status)
+                inside = self._subdirectory(fd, name, below)
+                if inside:
+                    yield from self._take()
+                    return below, inside
             elif stat.S_ISREG(status.st_mode):
-                yield from self._file(fd, name, path, status)
+                yield from self._file(fd, name, below)
             elif not stat.S_ISSOCK(status.st_mode):
-                self._add_once(self._entry(path, status, fd, name), status)
+                self._add_once(self._entry(below, status, fd, name), status)
             yield from self._take()
+        return None
 
-    def _subdirectory(
-        self, parent: int, name: bytes, path: bytes, status: os.stat_result
-    ) -> Iterator[Buffer]:
+    def _subdirectory(self, parent: int, name: bytes, path: bytes) -> list[bytes]:
+        """Write a directory's entry; returns the names in it."""
         try:
             fd = os.open(name, _DIRECTORY, dir_fd=parent)
-        except FileNotFoundError:
-            return
+        except OSError as exc:
+            if exc.errno in _VANISHED:
+                return []
+            raise
         try:
             status = os.fstat(fd)
             self._writer.add_header(self._entry(path + b"/", status, fd, b""))
             if self._overlay and self._is_opaque(fd):
                 self._writer.add_file(path + b"/" + whiteout.OPAQUE, b"", mode=0)
-            yield from self._take()
-            if status.st_dev == self._device:
-                yield from self._directory(fd, path + b"/")
+            return self._names(fd) if status.st_dev == self._device else []
         finally:
             os.close(fd)
 
@@ -159,13 +192,13 @@ class TreeTar:
         self._writer.add_header(entry)
         return True
 
-    def _file(
-        self, parent: int, name: bytes, path: bytes, status: os.stat_result
-    ) -> Iterator[Buffer]:
+    def _file(self, parent: int, name: bytes, path: bytes) -> Iterator[Buffer]:
         try:
             fd = os.open(name, _FILE, dir_fd=parent)
-        except FileNotFoundError:
-            return
+        except OSError as exc:
+            if exc.errno in _VANISHED:
+                return
+            raise
         try:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):

@@ -36,12 +36,14 @@ from jubako.linux.openat2 import mkdir_in_root, open_in_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     Buffer = bytes | memoryview
 
 _OPEN_PARENTS = 128  # descriptors kept; archives go through directories one after another
 _IMPLIED_MODE = 0o755  # of directories that have no entry of their own, as Docker makes them
+_MAX_KEPT_BYTES = 512 << 20  # of what must be remembered to the end: directories and whiteouts
+_KEPT_OVERHEAD = 400  # of each, in Python's objects
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAX_ID = (1 << 32) - 2  # the next one means "leave it" to chown(2)
@@ -63,7 +65,7 @@ def unpack(buffers: Iterable[Buffer], directory: str, limits: Limits | None = No
     been touched.  Raises InvalidArgument (hostile or malformed archive), KernelError.
     """
     with SplitWriter(f"{directory}/{FILE_NAME}") as split:
-        unpacker = _Unpacker(directory, split)
+        unpacker = _Unpacker(directory, split, limits or Limits())
         try:
             reader = TarReader(buffers, limits=limits, on_raw=split.raw)
             unpacker.run(reader)
@@ -89,9 +91,12 @@ def _kernel_error(exc: OSError, current: bytes) -> KernelError:
 
 
 class _Unpacker:
-    def __init__(self, directory: str, split: SplitWriter):
+    def __init__(self, directory: str, split: SplitWriter, limits: Limits):
         self._directory = directory
         self._split = split
+        self._limits = limits
+        self._implied = 0
+        self._kept_bytes = 0
         self._top = f"{directory}/diff"
         os.mkdir(self._top, 0o755)
         _drop_default_acl(self._top)
@@ -124,7 +129,7 @@ class _Unpacker:
             if not path:
                 if entry.kind != DIRECTORY:
                     raise InvalidArgument(f"{name!r}: the root of an archive is a directory")
-                self._directories[b""] = entry
+                self._keep_directory(b"", entry)
                 continue
             if not (0 <= entry.uid <= _MAX_ID and 0 <= entry.gid <= _MAX_ID):
                 raise InvalidArgument(
@@ -197,7 +202,19 @@ class _Unpacker:
             if not stat.S_ISDIR(status.st_mode):
                 self._replace(path, parent, base)
                 os.mkdir(base, 0o700, dir_fd=parent)
+        self._keep_directory(path, entry)
+
+    def _keep_directory(self, path: bytes, entry: Entry) -> None:
+        self._keep(len(path) + sum(len(key) + len(value) for key, value in entry.xattrs.items()))
+        entry.name = path  # one copy is enough
         self._directories[path] = entry
+
+    def _keep(self, size: int) -> None:
+        self._kept_bytes += size + _KEPT_OVERHEAD
+        if self._kept_bytes > _MAX_KEPT_BYTES:
+            raise InvalidArgument(
+                f"the names of the archive's directories take more than {_MAX_KEPT_BYTES} bytes"
+            )
 
     def _symlink(self, entry: Entry, path: bytes, parent: int, base: bytes) -> None:
         target = entry.link
@@ -277,6 +294,7 @@ class _Unpacker:
         os.utime(base, ns=times, dir_fd=parent, follow_symlinks=False)
 
     def _whiteout(self, parent: bytes, base: bytes, path: bytes) -> None:
+        self._keep(len(path))
         if base == whiteout.OPAQUE:
             self._opaque.append(parent)
         elif base.startswith(whiteout.META_PREFIX) or path.startswith(whiteout.META_PREFIX):
@@ -309,13 +327,39 @@ class _Unpacker:
         except KernelError as exc:
             if exc.errno != errno.ENOENT or not make:
                 raise
-            fd = mkdir_in_root(self._root, name, 0o700)
-            # Each that was made gets a mode at the end, unless the archive still brings one.
-            parts = path.split(b"/")
-            for count in range(1, len(parts) + 1):
-                implied = Entry(b"/".join(parts[:count]), DIRECTORY, mode=-1)
-                self._directories.setdefault(implied.name, implied)
+            fd = self._make_parents(path)
         self._parents[path] = fd
+        return fd
+
+    def _make_parents(self, path: bytes) -> int:
+        """Make the directories that the archive uses without an entry for them."""
+        missing: list[bytes] = []
+        fd = -1
+        while fd < 0:
+            path, _, name = path.rpartition(b"/")
+            missing.append(name)
+            try:
+                flags = os.O_PATH | os.O_DIRECTORY
+                fd = open_in_root(self._root, os.fsdecode(path) or ".", flags)
+            except KernelError as exc:
+                if exc.errno != errno.ENOENT:
+                    raise
+        self._implied += len(missing)
+        if self._implied > self._limits.max_entries:
+            raise InvalidArgument(f"archive makes more than {self._limits.max_entries} directories")
+        while missing:
+            name = missing.pop()
+            path = path + b"/" + name if path else name
+            try:
+                os.mkdir(name, 0o700, dir_fd=fd)
+                child = os.open(name, _DIRECTORY, dir_fd=fd)
+                os.fchmod(child, _IMPLIED_MODE)
+            except FileExistsError:
+                # A link to what this layer does not have; a layer below it may.
+                child = mkdir_in_root(self._root, os.fsdecode(path), _IMPLIED_MODE)
+            finally:
+                os.close(fd)
+            fd = child
         return fd
 
     def _forget_parents(self) -> None:
@@ -355,18 +399,13 @@ class _Unpacker:
         places: dict[int, bytes] = {}
         self.size = 0
         for mark, top in ((b"", self._top), (b"\0", f"{self._directory}/{_SHADOWED}")):
-            start = len(os.fsencode(top)) + 1
-            for directory, names, files in os.walk(os.fsencode(top)):
-                links = [name for name in names if os.path.islink(os.path.join(directory, name))]
-                for name in files + links:
-                    path = os.path.join(directory, name)
-                    status = os.lstat(path)
-                    if status.st_ino in places:
-                        continue
-                    if not mark and not stat.S_ISCHR(status.st_mode):
-                        self.size += status.st_size
-                    if stat.S_ISREG(status.st_mode):
-                        places[status.st_ino] = mark + path[start:]
+            for path, status in _files(top):
+                if status.st_ino in places:
+                    continue
+                if not mark and not stat.S_ISCHR(status.st_mode):
+                    self.size += status.st_size
+                if stat.S_ISREG(status.st_mode):
+                    places[status.st_ino] = mark + path
         inodes = self._inodes
         rewrite(f"{self._directory}/{FILE_NAME}", lambda number, _: places[inodes[number]])
 
@@ -426,9 +465,6 @@ class _Unpacker:
                 return  # something else has taken its place
             raise
         try:
-            if entry.mode < 0:  # implied
-                os.fchmod(fd, _IMPLIED_MODE)
-                return
             if not (0 <= entry.uid <= _MAX_ID and 0 <= entry.gid <= _MAX_ID):
                 raise InvalidArgument(
                     f"{os.fsdecode(path)!r}: owner {entry.uid}:{entry.gid} is out of range"
@@ -483,6 +519,31 @@ def _leaves_root(path: bytes, target: bytes) -> bool:
         elif part not in (b"", b"."):
             depth += 1
     return False
+
+
+def _files(top: str) -> Iterator[tuple[bytes, os.stat_result]]:
+    """Everything but directories below `top`, however deep, with paths relative to it."""
+    try:
+        root = os.open(top, _DIRECTORY)
+    except FileNotFoundError:
+        return
+    try:
+        waiting = [b""]
+        while waiting:
+            path = waiting.pop()
+            fd = open_in_root(root, os.fsdecode(path) or ".", _DIRECTORY)
+            try:
+                for name in map(os.fsencode, os.listdir(fd)):
+                    status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+                    below = path + b"/" + name if path else name
+                    if stat.S_ISDIR(status.st_mode):
+                        waiting.append(below)
+                    else:
+                        yield below, status
+            finally:
+                os.close(fd)
+    finally:
+        os.close(root)
 
 
 def _is_below(path: bytes, top: bytes) -> bool:
