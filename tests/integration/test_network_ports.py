@@ -455,10 +455,10 @@ def test_a_running_monitor_notices_that_the_rules_were_flushed(
     web = box("a" * 64, "8080:80")
     web.serve_tcp(80)
     ready, tell = os.pipe()
+    store.close()
     monitor = os.fork()
     if monitor == 0:
         try:
-            store.forget()
             loop = EventLoop()
             NetworkService(store).serve(loop, web.id, web.endpoint)
             os.write(tell, b"x")

@@ -24,7 +24,7 @@ from jubako.containers.logs import open_writer, parse_options
 from jubako.containers.stdio import Stdio as Streams
 from jubako.containers.takedown import remove_files, remove_tree, run_all, take_down
 from jubako.errors import JubakoError
-from jubako.linux import prctl, pty
+from jubako.linux import fds, prctl, pty, trace
 from jubako.linux.loop import READ, EventLoop
 from jubako.store import boot_id, point
 from jubako.store.lock import Lock
@@ -82,9 +82,10 @@ def _spawn(
     if len(os.listdir("/proc/self/task")) > 1:
         fds = [lock.fd, channel.fileno(), client.fileno() if client is not None else -1]
         return _spawn_interpreter(services.store.path, container.id, fds)
+    services.store.close()
     child = os.fork()
     if child == 0:
-        _detach(services, container, channel, client)
+        _detach(services, container, lock.fd, channel, client)
     return child
 
 
@@ -112,13 +113,15 @@ def main() -> None:
             os.set_inheritable(fd, False)
     services = open_services(root)
     container = services.table.get(container_id)
+    services.store.close()
     audience = socket.socket(fileno=int(client)) if int(client) >= 0 else None
-    _detach(services, container, socket.socket(fileno=int(channel)), audience)
+    _detach(services, container, int(lock), socket.socket(fileno=int(channel)), audience)
 
 
 def _detach(
     services: Services,
     container: Container,
+    lock_fd: int,
     channel: socket.socket,
     client: socket.socket | None,
 ) -> None:
@@ -130,7 +133,8 @@ def _detach(
     try:
         os.setsid()
         if os.fork() == 0:
-            services.store.forget()
+            kept = [lock_fd, channel.fileno(), client.fileno() if client is not None else -1]
+            _leave_caller(kept)
             Monitor(services, container, channel, client).main()
         status = 0
     finally:
@@ -160,7 +164,6 @@ class Monitor:
     def main(self) -> None:
         """Start, serve, clean up.  Never returns."""
         try:
-            _become_quiet()
             try:
                 self._start()
             except BaseException as exc:
@@ -350,8 +353,13 @@ class Monitor:
             pass
 
 
-def _become_quiet() -> None:
-    """Leave the command's terminal, directory, signals and standard streams."""
+def _leave_caller(kept: list[int]) -> None:
+    """Leave the caller's terminal, directory, signals, standard streams and other descriptors.
+
+    Objects of the caller that own descriptors must not be collected here: what they would close
+    are other files by now.
+    """
+    gc.freeze()
     os.chdir("/")
     os.umask(0o022)
     prctl.set_name("jubako-monitor")
@@ -361,7 +369,7 @@ def _become_quiet() -> None:
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     for fd in (0, 1, 2):
         os.dup2(null, fd)
-    os.close(null)
+    fds.close_except((*kept, trace.descriptor()))
 
 
 def _kill_and_reap(pid: int) -> None:

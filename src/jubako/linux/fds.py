@@ -10,6 +10,10 @@ import os
 from jubako.errors import KernelError
 from jubako.linux._libc import get_errno, syscall
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 CLOSE_RANGE_UNSHARE = 2
 CLOSE_RANGE_CLOEXEC = 4
 MAX_FD = 0xFFFFFFFF
@@ -59,6 +63,16 @@ def close_range(first: int, last: int = MAX_FD, flags: int = 0) -> None:
                     os.close(fd)
             except OSError:
                 pass  # the descriptor of the listing itself
+
+
+def close_except(kept: Iterable[int], first: int = 3) -> None:
+    """Close all descriptors from `first` up but `kept`; those below `first` do not matter."""
+    for fd in sorted(set(kept)):
+        if fd >= first:
+            if fd > first:
+                close_range(first, fd - 1)
+            first = fd + 1
+    close_range(first)
 
 
 def set_cloexec_from(first: int) -> None:

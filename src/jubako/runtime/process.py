@@ -371,11 +371,7 @@ def reset_signals() -> None:
 
 def close_descriptors(keep: int, preserve: int) -> None:
     """Leave 0 to 2 and `preserve` more for the program, `keep` and the trace for us."""
-    first = 3 + preserve
-    for fd in sorted((keep, trace.descriptor())):
-        if fd >= first:
-            os.set_inheritable(fd, False)  # neither reaches the program
-            if fd > first:
-                fds.close_range(first, fd - 1)
-            first = fd + 1
-    fds.close_range(first)
+    kept = [fd for fd in (keep, trace.descriptor()) if fd >= 3 + preserve]
+    for fd in kept:
+        os.set_inheritable(fd, False)  # neither reaches the program
+    fds.close_except(kept, 3 + preserve)

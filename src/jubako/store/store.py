@@ -25,8 +25,9 @@ class Store:
     """One root of one engine.
 
     root: the directory, made with mode 0700 if missing; None is JUBAKO_ROOT or /var/lib/jubako.
-    The database opens on first use.  A process that forks calls `forget` in the child: an SQLite
-    connection does not survive a fork.
+    The database opens on first use.  A process calls `close` before it forks a child that uses the
+    store: an SQLite connection does not survive a fork, nor does a second one beside it (they share
+    their record of file locks, of which the kernel gave the child none).
     """
 
     def __init__(self, root: str | None = None):
@@ -36,7 +37,6 @@ class Store:
         self.name = f"jubako-{self.key}" if self.key else "jubako"
         self.run_dir = f"{_RUN}/{self.key or 'default'}"
         self._db: sqlite3.Connection | None = None
-        self._inherited: list[sqlite3.Connection] = []
         self._depth = 0
         _make_directory(self.path)
         _make_directory(_RUN)
@@ -119,16 +119,6 @@ class Store:
     def lock(self, name: str, *, shared: bool = False, timeout_s: float | None = None) -> Lock:
         """The lock `name` of this root, to be entered; see `jubako.store.lock`."""
         return Lock(f"{self.run_directory('locks')}/{name}", shared=shared, timeout_s=timeout_s)
-
-    def forget(self) -> None:
-        """In a forked child: leave the parent's connection alone and open an own one when needed.
-
-        The inherited object is kept, not closed: SQLite's close would drop locks and checkpoint.
-        """
-        if self._db is not None:
-            self._inherited.append(self._db)
-        self._db = None
-        self._depth = 0
 
     def close(self) -> None:
         """Close the connection, if one is open; the store can be used again."""
