@@ -101,7 +101,8 @@ class Identity:
         self.permitted = masks["permitted"]
         self.effective = masks["effective"]
         self.inheritable = masks["inheritable"]
-        self.ambient = masks["ambient"]
+        # The kernel has no others, and the configuration that runc prints asks for more.
+        self.ambient = masks["ambient"] & self.permitted & self.inheritable
         self.no_new_privs = bool(process.get("noNewPrivileges"))
         self.oom_score_adj: int | None = process.get("oomScoreAdj")
         self.limits: list[tuple[str, int, int]] = []
