@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -42,16 +44,19 @@ def test_external_runtime_runs_detached(
     jubako: Jubako, busybox: str, program: Callable[[str], Program]
 ) -> None:
     program("runc")
-    options = ("--runtime", "runc", "--network", "none", "--name", "c")
+    options = ("--runtime", "runc", "--network", "none", "--name", "box")
     jubako.ok("run", "-d", *options, busybox, "sh", "-c", "echo up; exec sleep 1000")
-    assert jubako.ok("exec", "c", "echo", "inside") == "inside"
-    assert jubako.ok("logs", "c") == "up"
-    jubako.ok("stop", "-t", "0", "c")
-    assert jubako.ok("inspect", "--format", "{{.State.ExitCode}}", "c") == "137"
+    assert jubako.ok("exec", "box", "echo", "inside") == "inside"
+    assert jubako.ok("logs", "box") == "up"
+    jubako.ok("stop", "-t", "0", "box")
+    assert jubako.ok("inspect", "--format", "{{.State.ExitCode}}", "box") == "137"
 
 
 class Podman:
-    """Podman with everything that it keeps below one directory, and our runtime."""
+    """Podman with everything that it keeps below one directory, and our runtime.
+
+    directory: a short path, since Podman limits the length of its run directory.
+    """
 
     def __init__(self, path: str, directory: Path):
         self.cgroup = f"jbk-{worker_name()}-podman"
@@ -97,16 +102,16 @@ class Podman:
 
 
 @pytest.fixture
-def podman(
-    tmp_path: Path, busybox_tar: Path, program: Callable[[str], Program]
-) -> Iterator[Podman]:
+def podman(busybox_tar: Path, program: Callable[[str], Program]) -> Iterator[Podman]:
     """Podman with the image `busybox`; its containers and cgroups are removed."""
     program("podman")
-    engine = Podman("podman", tmp_path / "podman")
+    directory = Path(tempfile.mkdtemp(prefix="podman-"))
+    engine = Podman("podman", directory)
     engine("import", busybox_tar, "busybox")
     yield engine
     engine("rm", "--all", "--force", "--time=0")
-    subprocess.run(["umount", "--lazy", tmp_path / "podman" / "root"], stderr=subprocess.DEVNULL)
+    subprocess.run(["umount", "--lazy", directory / "root"], stderr=subprocess.DEVNULL)
+    shutil.rmtree(directory)
     for parent in ("libpod_parent", engine.cgroup):  # Podman leaves the parents it made
         for path in Path("/sys/fs/cgroup").glob(f"*/{parent}"):
             for directory, _, _ in os.walk(path, topdown=False):
@@ -115,13 +120,13 @@ def podman(
 
 def test_podman_runs_containers_with_our_runtime(podman: Podman) -> None:
     assert podman.run("--rm", "busybox", "echo", "hello") == "hello"
-    podman.run("-d", "--name=c", "--hostname=box", "busybox", "sleep", "1000")
-    assert podman("exec", "c", "hostname") == "box"
-    (state,) = json.loads(podman("inspect", "c"))
+    podman.run("-d", "--name=box", "--hostname=here", "busybox", "sleep", "1000")
+    assert podman("exec", "box", "hostname") == "here"
+    (state,) = json.loads(podman("inspect", "box"))
     assert state["State"]["Status"] == "running"
     assert state["OCIRuntime"] == str(OUR_RUNTIME)
-    podman("stop", "--time=0", "c")
-    (state,) = json.loads(podman("inspect", "c"))
+    podman("stop", "--time=0", "box")
+    (state,) = json.loads(podman("inspect", "box"))
     assert state["State"]["ExitCode"] == 137
 
 
@@ -137,8 +142,8 @@ def test_podman_sees_exit_codes_and_limits_of_our_runtime(podman: Podman) -> Non
 
 
 def test_podman_pauses_with_our_runtime(podman: Podman) -> None:
-    podman.run("-d", "--name=c", "busybox", "sleep", "1000")
-    podman("pause", "c")
-    assert podman("inspect", "--format={{.State.Status}}", "c") == "paused"
-    podman("unpause", "c")
-    assert podman("inspect", "--format={{.State.Status}}", "c") == "running"
+    podman.run("-d", "--name=box", "busybox", "sleep", "1000")
+    podman("pause", "box")
+    assert podman("inspect", "--format={{.State.Status}}", "box") == "paused"
+    podman("unpause", "box")
+    assert podman("inspect", "--format={{.State.Status}}", "box") == "running"

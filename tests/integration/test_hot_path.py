@@ -36,15 +36,15 @@ def test_run(jubako: Jubako, busybox: str, options: tuple[str, ...]) -> None:
 
 
 def test_commands_on_a_container(jubako: Jubako, busybox: str) -> None:
-    jubako.ok("create", "--name", "c", busybox, "sleep", "1000")
+    jubako.ok("create", "--name", "box", busybox, "sleep", "1000")
     for args in (
-        ("start", "c"),
-        ("exec", "c", "true"),
+        ("start", "box"),
+        ("exec", "box", "true"),
         ("ps",),
         ("ps", "-a", "--format", "{{.Names}} {{.Status}}"),
-        ("logs", "c"),
-        ("stop", "-t", "0", "c"),
+        ("logs", "box"),
+        ("stop", "-t", "0", "box"),
         ("ps", "-a"),
-        ("rm", "c"),
+        ("rm", "box"),
     ):
         assert slow_imports_of(jubako, *args) == set(), args

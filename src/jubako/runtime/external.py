@@ -62,6 +62,8 @@ class ExternalRuntime:
         """See `Runtime.create`.  A `spec` is written to `bundle`/config.json first."""
         if spec is not None:
             path = f"{bundle}/config.json"
+            # crun before 1.9 knows no later version; what later ones added is optional in them.
+            spec = {**spec, "ociVersion": "1.0.2"}
             atomic.write_file(path, json.dumps(spec).encode(), durable=False)
         else:
             from jubako.runtime.spec import load
