@@ -832,3 +832,89 @@ def test_a_container_in_no_mount_namespace_of_its_own_is_refused(box: Box) -> No
 
 def test_fixture_root_is_whole(box: Box) -> None:
     assert shutil.which("sh", path=str(box.rootfs / "bin"))
+
+
+def test_a_user_namespace_is_shared_and_the_rest_is_not(box: Box) -> None:
+    def scenario() -> str:
+        maps = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+        spec = box.spec("sleep", "1000", name="one")
+        spec["linux"] |= {"uidMappings": maps, "gidMappings": maps}
+        spec["linux"]["namespaces"].append({"type": "user"})
+        made = box.create(spec, name="one")
+        box.runtime.start("one")
+        spec = box.spec(
+            "sh", "-c", "id -u; echo $$; ps | grep -c sleep; readlink /proc/self/ns/user"
+        )
+        path = f"/proc/{made.pid}/ns/user"
+        spec["linux"]["namespaces"].append({"type": "user", "path": path})
+        return box.run(spec=spec).output + os.readlink(path)
+
+    lines = in_child(scenario).splitlines()
+    assert lines[:2] == ["0", "1"]
+    assert lines[3] == lines[4]
+
+
+def test_without_pivot_root_the_host_is_out_of_reach_too(box: Box) -> None:
+    def scenario() -> str:
+        with box.pipe() as (stdio, collect):
+            script = "ls / | head -3; ls /proc/1/cwd/../.. | head -3; echo /proc/self/fd/*"
+            made = box.create(box.spec("sh", "-c", script), stdio, no_pivot=True)
+            box.runtime.start("c")
+            os.close(stdio.stdout)
+            output = str(collect())
+            pidfd.wait(made.pidfd)
+        made = box.create(box.spec("sleep", "1000", name="d"), name="d", no_pivot=True)
+        box.runtime.start("d")
+        process = {**box.runtime.record("d")["process"], "args": ["ls", "/"]}
+        with box.pipe() as (stdio, collect):
+            entered = box.runtime.exec("d", process, stdio)
+            os.close(stdio.stdout)
+            pidfd.wait(entered.pidfd)
+            return output + str(collect())
+
+    lines = in_child(scenario).splitlines()
+    assert lines[:6] == ["bin", "dev", "etc"] * 2
+    assert lines[7:10] == ["bin", "dev", "etc"]
+
+
+def test_only_listed_devices_can_be_opened(box: Box) -> None:
+    def scenario() -> list[str]:
+        sets = ["CAP_MKNOD"]
+        spec = box.spec(
+            "sh",
+            "-c",
+            "mknod /dev/mine c 1 5 && head -c 1 /dev/mine | wc -c; "
+            "mknod /dev/mem2 c 1 1 && head -c 1 /dev/mem2; head -c 1 /dev/full | wc -c",
+            capabilities={kind: sets for kind in ("bounding", "effective", "permitted")},
+        )
+        return box.run(spec=spec).output.splitlines()
+
+    assert in_child(scenario) == ["1", "head: /dev/mem2: Operation not permitted", "1"]
+
+
+def test_priorities_and_personality(box: Box) -> None:
+    def scenario() -> str:
+        spec = box.spec(
+            "sh",
+            "-c",
+            "uname -m; cut -d' ' -f19 /proc/self/stat; cat /proc/self/personality",
+            scheduler={"policy": "SCHED_BATCH", "nice": 7},
+            ioPriority={"class": "IOPRIO_CLASS_IDLE", "priority": 0},
+        )
+        spec["linux"]["personality"] = {"domain": "LINUX32"}
+        return box.run(spec=spec).output
+
+    lines = in_child(scenario).splitlines()
+    assert lines[0] in ("i686", "armv8l")
+    assert lines[1] == "7"
+
+
+def test_a_label_that_the_host_does_not_know_is_refused(box: Box) -> None:
+    if os.path.isdir("/sys/kernel/security/apparmor"):
+        pytest.skip("this host has AppArmor")
+
+    def scenario() -> None:
+        with pytest.raises(Unsupported, match="this host has no AppArmor"):
+            box.run("true", apparmorProfile="docker-default")
+
+    in_child(scenario)
