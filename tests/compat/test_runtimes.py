@@ -114,8 +114,8 @@ def podman(busybox_tar: Path, program: Callable[[str], Program]) -> Iterator[Pod
     shutil.rmtree(directory)
     for parent in ("libpod_parent", engine.cgroup):  # Podman leaves the parents it made
         for path in Path("/sys/fs/cgroup").glob(f"*/{parent}"):
-            for directory, _, _ in os.walk(path, topdown=False):
-                os.rmdir(directory)
+            for cgroup, _, _ in os.walk(path, topdown=False):
+                os.rmdir(cgroup)
 
 
 def test_podman_runs_containers_with_our_runtime(podman: Podman) -> None:
