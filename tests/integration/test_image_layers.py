@@ -16,7 +16,7 @@ import pytest
 
 from jubako.errors import InvalidArgument, JubakoError, KernelError
 from jubako.images.layers import LayerStore
-from jubako.images.layers.collect import remove_tree
+from jubako.images.layers.temporary import remove_tree
 from jubako.images.layers.driver import LayerDriver
 from jubako.images.layers.overlay import OverlayDriver
 from jubako.images.layers.tree import TreeTar

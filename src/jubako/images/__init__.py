@@ -254,8 +254,8 @@ class ImageService:
 
     def recover(self) -> None:
         """Delete what killed processes left half-made.  Cheap when there is nothing; idempotent."""
-        self.layers.recover()
-        self.content.recover()
+        if any((self.layers.recover(), self.content.recover())):
+            self.collect()
 
     def collect(self) -> None:
         """Delete layers and blobs that no image names; left for later while others make images.
@@ -263,7 +263,6 @@ class ImageService:
         To be called when the last container of an image that was removed by force is gone; the
         methods of this class call it themselves.
         """
-        from jubako.images.removal import collect_blobs
+        from jubako.images.garbage import collect
 
-        self.layers.collect()
-        collect_blobs(self)
+        collect(self)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import posixpath
 
-from jubako.errors import InvalidArgument, KernelError
+from jubako.errors import IntegrityError, InvalidArgument, JubakoError, KernelError
 from jubako.images.layers.session import StagedLayer
 from jubako.images.stream import LayerStream, Prefetch, peek, plain_chunks
 from jubako.images.tar import HARDLINK, REGULAR, SYMLINK, Entry, Limits, TarReader
@@ -41,7 +41,7 @@ class Archive:
         self._documents: dict[str, bytes] = {}
         self._document_bytes = 0
         self._layers: dict[str, StagedLayer] = {}
-        self._failed: dict[str, InvalidArgument] = {}
+        self._failed: dict[str, JubakoError] = {}
         self._links: dict[str, str] = {}
 
     def read(self, stream: Readable) -> None:
@@ -88,7 +88,7 @@ class Archive:
             self._layers[name] = self._unpack(name, content)
         except KernelError:
             raise
-        except InvalidArgument as exc:
+        except (InvalidArgument, IntegrityError) as exc:
             self._failed[name] = exc  # of interest only if an image names it
 
     def _unpack(self, name: str, content: Iterator[Buffer]) -> StagedLayer:
@@ -100,7 +100,9 @@ class Archive:
                 staged.blob = stream.blob_digest()
                 if staged.blob != digest:
                     self._session.discard(staged)
-                    raise InvalidArgument(f"blob {digest}: its content has digest {staged.blob}")
+                    raise IntegrityError(
+                        f"blob: expected {digest}, found {staged.blob}", subject=digest
+                    )
             return staged
 
     # --- afterwards ------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import re
 import shlex
 
 from jubako.errors import InvalidArgument, Unavailable
-from jubako.images.layers.collect import remove_tree, temporary_directory
+from jubako.images.layers.temporary import remove_tree, temporary_directory
 from jubako.images.making import import_tar
 from jubako.images.tar import TarWriter
 from jubako.linux.process import SEARCH_PATH, find_program, run

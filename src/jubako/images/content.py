@@ -124,13 +124,14 @@ class ContentStore:
                     found.add(Digest(f"{algorithm}:{name}"))
         return found
 
-    def recover(self) -> None:
-        """Delete what killed processes were writing.  Cheap when there is nothing; idempotent."""
+    def recover(self) -> bool:
+        """Delete what killed processes were writing; whether there was any.  Idempotent."""
+        found = False
         directory = f"{self._directory}/{_INGEST}"
         try:
             names = os.listdir(directory)
         except FileNotFoundError:
-            return
+            return False
         for name in names:
             path = f"{directory}/{name}"
             try:
@@ -140,10 +141,12 @@ class ContentStore:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 os.unlink(path)
+                found = True
             except (BlockingIOError, FileNotFoundError):
                 continue
             finally:
                 os.close(fd)
+        return found
 
 
 class Ingest:

@@ -82,7 +82,7 @@ def _names(db: sqlite3.Connection) -> dict[str, list[Reference]]:
 
 def _bounds(images: ImageService, filters: Filters) -> tuple[int, int]:
     """Creation times, in nanoseconds, between which (exclusively) images are wanted."""
-    after, before = -(1 << 63), 1 << 63
+    after, before = -(1 << 70), 1 << 70  # beyond any time, even Go's zero
     for reference in filters.get("before", ()):
         before = min(before, _created(images, reference))
     for reference in filters.get("since", ()):

@@ -44,6 +44,7 @@ def load(
     images: ImageService, stream: Readable, *, progress: Callable[[str], None] | None
 ) -> list[str]:
     """See `ImageService.load`."""
+    images.recover()
     with images.layers.session() as session:
         archive = Archive(session, progress)
         archive.read(stream)

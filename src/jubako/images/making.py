@@ -68,6 +68,7 @@ def import_tar(
     target = records.parse_target(reference) if reference else None
     wanted = platforms.parse(platform) if platform else platforms.host()
     defaults = clean_config(apply({}, changes))
+    images.recover()
     with images.layers.session() as session, LayerStream(read_chunks(stream)) as layer:
         staged = session.unpack(layer)
         created = format_ns(_now_ns() if created_ns is None else created_ns)
@@ -100,6 +101,7 @@ def commit(
     created_by = " ".join(container_config.get("Cmd") or ())
     defaults = clean_config(apply(container_config, changes))
     base = records.config_of(records.row(images.store, parent))
+    images.recover()
     with images.layers.session() as session, LayerStream(read_chunks(stream)) as layer:
         staged = session.unpack(layer)
         empty = staged.diff_id in EMPTY_LAYERS

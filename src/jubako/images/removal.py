@@ -222,23 +222,3 @@ def prune(
 
 def _layer_sizes(images: ImageService) -> dict[str, int]:
     return dict(images.store.db.execute("SELECT diff_id, size_bytes FROM layers").fetchall())
-
-
-def collect_blobs(images: ImageService) -> None:
-    """Delete blobs that nothing names; left for later while others make images."""
-    from jubako.errors import Unavailable
-
-    try:
-        with images.store.lock("layers", timeout_s=0):
-            used: set[str] = set()
-            for query in (
-                "SELECT id FROM images",
-                "SELECT manifest FROM images WHERE manifest IS NOT NULL",
-                "SELECT blob FROM layers WHERE blob IS NOT NULL",
-            ):
-                used.update(row[0] for row in images.store.db.execute(query))
-            for digest in images.content.all():
-                if digest not in used:
-                    images.content.remove(digest)
-    except Unavailable:
-        return

@@ -12,8 +12,8 @@ as the image that needs it.  Whoever makes images holds the lock `layers` shared
 holds it alone, so that nothing vanishes between the look and the use.
 
 Life cycle: `session()` ... `unpack` ... `publish` ... row; `mount` and `mount_view` for use;
-`archive` for the exact tar; `collect` deletes what no image names; `recover` deletes what a killed
-process left.
+`archive` for the exact tar; `recover` deletes what a killed process left.  What no image names any
+more is deleted by `ImageService.collect`.
 """
 
 from __future__ import annotations
@@ -198,25 +198,19 @@ class LayerStore:
 
         return Session(self._store, self)
 
-    def collect(self, *, wait: bool = False) -> None:
-        """Delete layers that no image names; left for later while others make images.
+    def recover(self) -> bool:
+        """Delete what killed processes left half-made; whether there was any.  Idempotent.
 
-        wait: until they have finished.
+        Costs one look into a directory when there is nothing.
         """
-        from jubako.images.layers.collect import collect
-
-        collect(self._store, self._directory, wait=wait)
-
-    def recover(self) -> None:
-        """Delete what killed processes left half-made.  Cheap when there is nothing; idempotent."""
         try:
             names = os.listdir(f"{self._directory}/{INGEST}")
         except FileNotFoundError:
-            return
+            return False
         except OSError as exc:
             raise KernelError.from_oserror("list", exc) from exc
-        if any(name != "empty" for name in names):
-            from jubako.images.layers.collect import remove_abandoned
+        if all(name == "empty" for name in names):
+            return False
+        from jubako.images.layers.temporary import remove_abandoned
 
-            remove_abandoned(f"{self._directory}/{INGEST}")
-            self.collect()
+        return remove_abandoned(f"{self._directory}/{INGEST}")

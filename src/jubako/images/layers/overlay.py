@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from jubako.images.layers.collect import remove_tree
 from jubako.images.layers.split import assemble
+from jubako.images.layers.temporary import remove_tree
 from jubako.images.layers.unpack import unpack
 
 TYPE_CHECKING = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from jubako.errors import IntegrityError, KernelError
-from jubako.images.layers.collect import LOCK, remove_tree, temporary_directory
+from jubako.images.layers.temporary import LOCK, remove_tree, temporary_directory
 from jubako.linux.atomic import fsync_dir, syncfs
 from jubako.store import point
 
@@ -57,7 +57,6 @@ class Session:
 
     def __enter__(self) -> Session:
         self._store.directory("layers")
-        self._layers.recover()
         self._lock.acquire()
         return self
 

@@ -1,4 +1,4 @@
-"""Deleting layers: what no image names, and what killed processes left."""
+"""Temporary directories of layers, and deleting trees."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import itertools
 import os
 
 from jubako.errors import KernelError, Unavailable
-from jubako.store import point
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,38 +19,6 @@ LOCK = "layers"
 INGEST = ".ingest"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _EMPTY = "empty"  # the lower directory of images without layers
-# Images that were removed by force stay until the last container that uses them is gone.
-_FORGOTTEN = "DELETE FROM images WHERE removed = 1 AND id NOT IN (SELECT image_id FROM containers)"
-_UNUSED = "SELECT diff_id FROM layers WHERE diff_id NOT IN (SELECT diff_id FROM image_layers)"
-
-
-def collect(store: Store, directory: str, *, wait: bool) -> None:
-    """See `LayerStore.collect`."""
-    if not os.path.isdir(directory):
-        return
-    try:
-        with store.lock(LOCK, timeout_s=None if wait else 0):
-            with store.transaction() as db:
-                db.execute(_FORGOTTEN)
-                unused = [row[0] for row in db.execute(_UNUSED)]
-                db.executemany("DELETE FROM layers WHERE diff_id = ?", [(row,) for row in unused])
-                known = {
-                    row[0].partition(":")[2] for row in db.execute("SELECT diff_id FROM layers")
-                }
-            point("images.collect.forgotten")
-            doomed = set(os.listdir(directory)) - known - {INGEST}
-            trash = [_to_trash(store, directory, name) for name in doomed]
-    except Unavailable:
-        return  # whoever makes images now will collect, or the next removal does
-    for path in trash:
-        remove_tree(path)
-
-
-def _to_trash(store: Store, directory: str, name: str) -> str:
-    trash = temporary_directory(store, directory)
-    os.close(trash[1])
-    os.rename(f"{directory}/{name}", f"{trash[0]}/{name}")
-    return trash[0]
 
 
 def temporary_directory(store: Store, directory: str) -> tuple[str, int]:
@@ -76,8 +43,9 @@ def temporary_directory(store: Store, directory: str) -> tuple[str, int]:
     raise Unavailable(f"no name is left in {parent}")
 
 
-def remove_abandoned(ingest: str) -> None:
-    """Delete the temporary directories whose processes are gone."""
+def remove_abandoned(ingest: str) -> bool:
+    """Delete the temporary directories whose processes are gone; whether there were any."""
+    found = False
     for name in os.listdir(ingest):
         if name == _EMPTY:
             continue
@@ -88,11 +56,13 @@ def remove_abandoned(ingest: str) -> None:
             continue
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            found = True
             remove_tree(path)
         except BlockingIOError:
             continue
         finally:
             os.close(fd)
+    return found
 
 
 def remove_tree(path: str) -> None:
