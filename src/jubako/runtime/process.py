@@ -19,15 +19,13 @@ The order of `assume` and `execute` is forced:
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import signal
 import stat
 
 from jubako.errors import InvalidArgument, KernelError, StartError, Unsupported
-from jubako.linux import caps, fds, prctl, rlimit, seccomp, trace, trampoline
-from jubako.linux._libc import MACHINE, check, function, get_errno, syscall
+from jubako.linux import caps, fds, prctl, rlimit, seccomp, task, trace, trampoline
 from jubako.linux.openat2 import open_in_root
 from jubako.runtime import words
 
@@ -39,14 +37,12 @@ if TYPE_CHECKING:
 
 _SYS_ADMIN = 1 << caps.NUMBERS["CAP_SYS_ADMIN"]
 _PASSWD_LIMIT_BYTES = 1 << 20  # CVE-2026-47262: a file of the image must not be read without end
-_KEYCTL_JOIN_SESSION_KEYRING = 1
-_PERSONALITIES = {"LINUX": 0, "LINUX32": 8}
-_IO_CLASSES = {"IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_IDLE": 3}
-_SYS_IOPRIO_SET = 30 if MACHINE == "aarch64" else 251
-
-_keyctl = syscall("keyctl", ctypes.c_int, ctypes.c_char_p)
-_personality = function("personality", ctypes.c_ulong)
-_syscall = function("syscall", ctypes.c_long, ctypes.c_int, ctypes.c_int, ctypes.c_int)
+_PERSONALITIES = {"LINUX": task.PER_LINUX, "LINUX32": task.PER_LINUX32}
+_IO_CLASSES = {
+    "IOPRIO_CLASS_RT": task.IOPRIO_CLASS_RT,
+    "IOPRIO_CLASS_BE": task.IOPRIO_CLASS_BE,
+    "IOPRIO_CLASS_IDLE": task.IOPRIO_CLASS_IDLE,
+}
 
 _SETS = ("bounding", "effective", "permitted", "inheritable", "ambient")
 
@@ -203,8 +199,8 @@ class Identity:
     def set_scheduler(self) -> None:
         """process.scheduler and ioPriority; SCHED_DEADLINE has no wrapper in Python."""
         if self.io_priority:
-            value = _IO_CLASSES[self.io_priority["class"]] << 13 | self.io_priority["priority"]
-            check(_syscall(_SYS_IOPRIO_SET, 1, 0, value), "ioprio_set", detail=hex(value))
+            kind = _IO_CLASSES[self.io_priority["class"]]
+            task.set_io_priority(kind, self.io_priority["priority"])
         if not self.scheduler:
             return
         policy = self.scheduler.get("policy", "SCHED_OTHER")
@@ -238,11 +234,12 @@ def _label(process: ProcessSpec) -> tuple[str, str] | None:
 
 def leave_keyring() -> None:
     """A session keyring of its own: the caller's may hold keys of the host."""
-    if _keyctl(_KEYCTL_JOIN_SESSION_KEYRING, None) < 0 and get_errno() not in (
-        errno.ENOSYS,
-        errno.EPERM,  # a filter around us; the container's will be at least as strict
-    ):
-        raise KernelError("join session keyring", get_errno())
+    try:
+        task.join_session_keyring()
+    except KernelError as error:
+        # EPERM: a filter around us; the container's will be at least as strict
+        if error.errno not in (errno.ENOSYS, errno.EPERM):
+            raise
 
 
 def set_personality(personality: dict[str, Any] | None) -> None:
@@ -252,7 +249,7 @@ def set_personality(personality: dict[str, Any] | None) -> None:
     domain = personality.get("domain", "LINUX")
     if domain not in _PERSONALITIES or personality.get("flags"):
         raise Unsupported(f"personality {domain} {personality.get('flags') or ''}".rstrip())
-    check(_personality(_PERSONALITIES[domain]), "personality", path=domain)
+    task.set_personality(_PERSONALITIES[domain])
 
 
 def check_directory(wanted: str) -> None:
