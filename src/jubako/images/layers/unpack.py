@@ -2,9 +2,12 @@
 
 Each entry is made by calls relative to a descriptor of its parent directory, which openat2 resolves
 inside the layer's root, and never follows a link in the last component.  Absolute names and links
-mean the image's root.  Order for each file: owner, mode (chown clears setuid), attributes (chown
-clears security.capability), times.  Directories get theirs last, because making what is in them
-changes their times and a mode may lock out those who are not root.
+mean the image's root, as for Docker; a name with `..` that leads out of it is an error, and so is a
+name that goes through a link to nothing.
+
+Order for each file: owner, mode (chown clears setuid), attributes (chown clears
+security.capability), times.  Directories get theirs last, because making what is in them changes
+their times and a mode may lock out those who are not root.
 
 Whiteouts are turned into overlayfs's form when all else is done, so that, whatever their order in
 the archive, they hide lower layers only and never what this layer brings (image-spec layer.md).
@@ -32,7 +35,7 @@ from jubako.images.tar import (
     Limits,
     TarReader,
 )
-from jubako.linux.openat2 import mkdir_in_root, open_in_root
+from jubako.linux.openat2 import open_in_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -218,12 +221,6 @@ class _Unpacker:
 
     def _symlink(self, entry: Entry, path: bytes, parent: int, base: bytes) -> None:
         target = entry.link
-        if not target.startswith(b"/") and _leaves_root(path, target):
-            # It could do no harm here, but Docker refuses such an image, and so it is none.
-            raise InvalidArgument(
-                f"invalid symlink {os.fsdecode(path)!r} -> {os.fsdecode(target)!r}: "
-                "it points outside of the archive"
-            )
         try:
             os.symlink(target, base, dir_fd=parent)
         except FileExistsError:
@@ -355,8 +352,10 @@ class _Unpacker:
                 child = os.open(name, _DIRECTORY, dir_fd=fd)
                 os.fchmod(child, _IMPLIED_MODE)
             except FileExistsError:
-                # A link to what this layer does not have; a layer below it may.
-                child = mkdir_in_root(self._root, os.fsdecode(path), _IMPLIED_MODE)
+                raise InvalidArgument(
+                    f"{os.fsdecode(self.current)!r}: {os.fsdecode(path)!r} is a link that leads to "
+                    "nothing in the archive"
+                ) from None
             finally:
                 os.close(fd)
             fd = child
@@ -504,21 +503,6 @@ def _clean(name: bytes, entry: Entry) -> bytes:
         elif part not in (b"", b"."):
             parts.append(part)
     return b"/".join(parts)
-
-
-def _leaves_root(path: bytes, target: bytes) -> bool:
-    """Whether a relative link at `path` points above the root, by the letter."""
-    if b".." not in target:
-        return False
-    depth = path.count(b"/")
-    for part in target.split(b"/"):
-        if part == b"..":
-            depth -= 1
-            if depth < 0:
-                return True
-        elif part not in (b"", b"."):
-            depth += 1
-    return False
 
 
 def _files(top: str) -> Iterator[tuple[bytes, os.stat_result]]:
