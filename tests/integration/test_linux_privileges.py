@@ -12,6 +12,7 @@ import pytest
 
 from jubako.errors import InvalidArgument, KernelError
 from jubako.linux import caps, fds, idmap, ns, openat2, pidfd, prctl, seccomp, trampoline
+from jubako.linux.clone import CLONE_PARENT, clone
 from tests.unit.linux.child import in_child
 
 NOBODY = 65534
@@ -141,6 +142,38 @@ def test_several_namespaces_of_a_process_at_once() -> None:
     os.waitpid(pid, 0)
     for number in (read, write, go_read, go_write):
         os.close(number)
+
+
+def test_clone_makes_namespaces_and_siblings() -> None:
+    ours = ns.inode("self", "user")
+    read, write = os.pipe()
+
+    def run() -> None:
+        # a new user namespace owns the PID namespace made with it
+        answer = struct.pack("=QQ", ns.inode("self", "user"), os.getpid())
+        os.write(write, answer)
+        os._exit(0)
+
+    pid = clone(ns.CLONE_NEWUSER | ns.CLONE_NEWPID)
+    if pid == 0:
+        run()
+    assert os.waitpid(pid, 0) == (pid, 0)
+    inode, inside = struct.unpack("=QQ", os.read(read, 16))
+    assert inode != ours
+    assert inside == 1
+
+    middle = os.fork()
+    if middle == 0:
+        sibling = clone(CLONE_PARENT)
+        if sibling == 0:
+            os._exit(5)
+        os.write(write, struct.pack("=Q", sibling))
+        os._exit(0)
+    os.waitpid(middle, 0)
+    (sibling,) = struct.unpack("=Q", os.read(read, 8))
+    assert os.waitstatus_to_exitcode(os.waitpid(sibling, 0)[1]) == 5
+    os.close(read)
+    os.close(write)
 
 
 def test_flags_have_names_in_errors() -> None:

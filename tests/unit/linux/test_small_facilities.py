@@ -10,7 +10,7 @@ import time
 import pytest
 
 from jubako.errors import InvalidArgument, KernelError
-from jubako.linux import caps, fds, mount, ns, pidfd, prctl, pty, rlimit
+from jubako.linux import caps, fds, mount, ns, pidfd, prctl, pty, rlimit, statfs, task
 from tests.unit.linux.child import in_child
 
 
@@ -205,6 +205,52 @@ def test_a_child_dies_with_its_parent() -> None:
     os.waitpid(pid, 0)
     assert os.read(read, 1) == b""  # all writers are gone: so is the grandchild
     os.close(read)
+
+
+def test_the_kind_of_a_file_system() -> None:
+    with fds.Fd(os.open("/proc/self", os.O_PATH)) as fd:
+        assert statfs.filesystem_type(fd) == statfs.PROC_SUPER_MAGIC
+    with fds.Fd(ns.open_ns("self", "mount")) as fd:
+        assert statfs.filesystem_type(fd) == statfs.NSFS_MAGIC
+    with pytest.raises(KernelError) as caught:
+        statfs.filesystem_type(-1)
+    assert caught.value.errno == errno.EBADF
+
+
+def test_attributes_of_a_task() -> None:
+    def run() -> str:
+        task.set_io_priority(task.IOPRIO_CLASS_IDLE, 7)
+        task.set_personality(task.PER_LINUX32)
+        return os.uname().machine
+
+    assert in_child(run) != os.uname().machine
+    with pytest.raises(KernelError) as caught:
+        task.set_io_priority(9, 0)
+    assert str(caught.value) == "ioprio_set (class 9, priority 0): Invalid argument"
+
+
+def test_a_session_keyring() -> None:
+    def run() -> tuple[int | None, bool]:
+        before = _keyrings()
+        try:
+            task.join_session_keyring()
+        except KernelError as error:
+            return error.errno, False
+        return None, _keyrings() != before
+
+    number, changed = in_child(run)
+    if os.path.exists("/proc/self/keys"):
+        assert (number, changed) == (None, True)
+    else:
+        assert number == errno.ENOSYS  # a kernel without keys
+
+
+def _keyrings() -> str:
+    try:
+        with open("/proc/self/keys") as file:
+            return "".join(line for line in file if "_ses" in line)
+    except FileNotFoundError:
+        return ""
 
 
 def test_namespaces_have_a_number() -> None:
