@@ -225,8 +225,8 @@ def test_attributes_of_a_task() -> None:
 
     assert in_child(run) != os.uname().machine
     with pytest.raises(KernelError) as caught:
-        task.set_io_priority(9, 0)
-    assert str(caught.value) == "ioprio_set (class 9, priority 0): Invalid argument"
+        task.set_io_priority(5, 0)
+    assert str(caught.value) == "ioprio_set (class 5, priority 0): Invalid argument"
 
 
 def test_a_session_keyring() -> None:
@@ -239,7 +239,7 @@ def test_a_session_keyring() -> None:
         return None, _keyrings() != before
 
     number, changed = in_child(run)
-    if os.path.exists("/proc/self/keys"):
+    if os.path.exists("/proc/keys"):
         assert (number, changed) == (None, True)
     else:
         assert number == errno.ENOSYS  # a kernel without keys
@@ -247,7 +247,7 @@ def test_a_session_keyring() -> None:
 
 def _keyrings() -> str:
     try:
-        with open("/proc/self/keys") as file:
+        with open("/proc/keys") as file:
             return "".join(line for line in file if "_ses" in line)
     except FileNotFoundError:
         return ""
