@@ -6,8 +6,10 @@
   hosts hostname resolv.conf   bound over those of the image
   config.json                  the OCI spec of the last start
   <id>-json.log[.N[.gz]]       what it wrote
-/run/jubako/<key>/<id>/
-  monitor.lock attach.sock     held and served by the monitor
+/run/jubako/<key>/
+  locks/<id>                   held by whoever changes the container's state
+  locks/<id>.monitor           held by the monitor for life
+  <id>/attach.sock             served by the monitor
 """
 
 from __future__ import annotations

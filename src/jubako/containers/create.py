@@ -6,8 +6,9 @@ import os
 import time
 
 from jubako.containers.table import timestamp
-from jubako.containers.takedown import remove_tree, run_all
+from jubako.containers.takedown import forget_locks, run_all
 from jubako.errors import InvalidArgument, NameInUse
+from jubako.linux.removal import remove_tree
 from jubako.store import point
 
 TYPE_CHECKING = False
@@ -52,7 +53,7 @@ def create(
             run_all(
                 [
                     lambda: remove_tree(services.directory(container_id)),
-                    lambda: os.unlink(f"{services.store.run_dir}/locks/{container_id}"),
+                    lambda: forget_locks(services, container_id),
                 ]
             )
             raise

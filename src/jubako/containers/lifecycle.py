@@ -31,7 +31,7 @@ from jubako.errors import (
 )
 from jubako.linux import pidfd
 from jubako.store import point
-from jubako.store.lock import Lock, is_held
+from jubako.store.lock import wait_released
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -147,10 +147,7 @@ class Lifecycle:
 
     def _wait_monitor(self, container_id: str, timeout_s: float | None = None) -> None:
         """Until no monitor of this container lives.  Raises Unavailable after `timeout_s`."""
-        path = self._services.monitor_lock(container_id)
-        if is_held(path):
-            with Lock(path, shared=True, timeout_s=timeout_s):
-                pass
+        wait_released(self._services.monitor_lock(container_id), timeout_s)
 
     # signals
 

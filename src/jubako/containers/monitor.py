@@ -7,7 +7,7 @@
 
 It sets the container up, owns its streams, writes its log, serves the attach socket, proxies the
 ports that need it, and when init ends it takes everything down, records the exit and ends itself.
-It holds `monitor.lock` for life: whoever finds the lock free and the row's `boot_id` set knows that
+It holds its lock for life: whoever finds the lock free and the row's `boot_id` set knows that
 the monitor died, and repairs (`jubako.containers.recover`).
 """
 
@@ -22,7 +22,7 @@ import sys
 from jubako.containers import frames, report
 from jubako.containers.logs import open_writer, parse_options
 from jubako.containers.stdio import Stdio as Streams
-from jubako.containers.takedown import remove_files, remove_tree, run_all, take_down
+from jubako.containers.takedown import remove_files, run_all, take_down
 from jubako.errors import JubakoError
 from jubako.linux import fds, prctl, pty, trace
 from jubako.linux.loop import READ, EventLoop
@@ -31,6 +31,7 @@ from jubako.store.lock import Lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from jubako.containers.services import Services
@@ -45,7 +46,7 @@ def launch(services: Services, container: Container, client: socket.socket | Non
     client: the monitor's end of the first attached client.  The caller holds the container's lock.
     Raises the error of the start, whose traces are gone by then.
     """
-    lock = Lock(_prepared(services, container), timeout_s=30)
+    lock = Lock(services.monitor_lock(container.id), timeout_s=30)
     lock.acquire()  # waits for the last monitor to end
     services.table.update(container.id, boot_id=boot_id(), error="", oom_killed=0)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -60,11 +61,6 @@ def launch(services: Services, container: Container, client: socket.socket | Non
     if "error" in answer:
         raise report.unpack_error(answer["error"])
     return int(answer["pid"])
-
-
-def _prepared(services: Services, container: Container) -> str:
-    services.store.run_directory(container.id)
-    return services.monitor_lock(container.id)
 
 
 def _spawn(
@@ -232,6 +228,7 @@ class Monitor:
         return process
 
     def _listen(self) -> None:
+        self._services.store.run_directory(self._container.id)
         path = self._services.attach_socket(self._container.id)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         listener.setblocking(False)
@@ -274,12 +271,15 @@ class Monitor:
         code = start_error_code(exc) if isinstance(exc, JubakoError) else 128
         if self._process is not None:
             _kill_and_reap(self._process.pid)
-        run_all([lambda: take_down(self._services, self._container)])
+        run_all([*self._undo(), lambda: take_down(self._services, self._container)])
         if self._container.record["HostConfig"].get("AutoRemove"):
             run_all([lambda: remove_files(self._services, self._container)])
         else:
             self._services.table.update(self._container.id, error=packed["message"], exit_code=code)
         report.send(self._channel, {"error": packed})
+
+    def _undo(self) -> list[Callable[[], object]]:
+        return [] if self._setup is None else [self._setup.leave_mounts]
 
     # serve
 
@@ -301,7 +301,7 @@ class Monitor:
         """Init has ended: drain, take down, record, tell, remove, in this order."""
         from jubako.containers.table import now
 
-        assert self._process is not None and self._streams is not None
+        assert self._setup is not None and self._process is not None and self._streams is not None
         _, status = os.waitpid(self._process.pid, 0)
         code = os.waitstatus_to_exitcode(status)
         code = 128 - code if code < 0 else code
@@ -309,12 +309,12 @@ class Monitor:
         if self._listener is not None:
             self._loop.remove(self._listener.fileno())
             self._listener.close()
-        run_all(
-            [lambda: self._services.runtime(self._container).delete(self._container.id, force=True)]
-        )
         self._streams.drain()
         point("containers.exit.drained")
-        errors = run_all([lambda: take_down(self._services, self._container)])
+        errors = run_all(
+            [self._setup.leave_mounts, lambda: take_down(self._services, self._container)]
+        )
+        self._streams.drain()  # processes that outlived init (`--pid host`) are gone now as well
         error = "; ".join(str(exc) for exc in errors)
         self._services.table.update(
             self._container.id,
@@ -378,6 +378,3 @@ def _kill_and_reap(pid: int) -> None:
         os.waitpid(pid, 0)
     except (ProcessLookupError, ChildProcessError):
         pass
-
-
-__all__ = ["Monitor", "launch", "remove_tree"]

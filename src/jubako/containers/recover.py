@@ -1,8 +1,8 @@
 """Putting state and kernel back in step after a crash, a kill or a reboot.
 
     boot_id set, other boot            nothing is left in the kernel: record the end
-    boot_id set, monitor.lock free     the monitor died: take down what it left, record the end
-    boot_id set, monitor.lock held     all is well
+    boot_id set, its lock free         the monitor died: take down what it left, record the end
+    boot_id set, its lock held         all is well
     status `removing`, lock free       a removal was interrupted: finish it
     directory without a row            a creation or removal was interrupted: delete it
 
@@ -15,8 +15,9 @@ from __future__ import annotations
 import os
 
 from jubako.containers.remove import remove_container
-from jubako.containers.takedown import remove_tree, run_all, take_down
+from jubako.containers.takedown import forget_locks, run_all, take_down
 from jubako.errors import Unavailable
+from jubako.linux.removal import remove_tree
 from jubako.store import boot_id
 from jubako.store.lock import Lock, is_held
 
@@ -114,4 +115,4 @@ def _sweep_one(services: Services, parent: str, name: str) -> None:
         return  # it is being created or removed right now
     with lock:
         if services.table.find(name) is None:
-            run_all([lambda: remove_tree(f"{parent}/{name}"), lambda: os.unlink(path)])
+            run_all([lambda: remove_tree(f"{parent}/{name}"), lambda: forget_locks(services, name)])

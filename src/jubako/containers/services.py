@@ -31,12 +31,12 @@ class Services:
         return f"{self.store.path}/containers/{container_id}"
 
     def run_directory(self, container_id: str) -> str:
-        """What does not: sockets, the monitor's lock."""
+        """What does not: the attach socket."""
         return f"{self.store.run_dir}/{container_id}"
 
     def monitor_lock(self, container_id: str) -> str:
         """Held for as long as the container's monitor lives."""
-        return f"{self.run_directory(container_id)}/monitor.lock"
+        return f"{self.store.run_directory('locks')}/{container_id}.monitor"
 
     def attach_socket(self, container_id: str) -> str:
         return f"{self.run_directory(container_id)}/attach.sock"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from jubako.errors import JubakoError, KernelError, raise_all
+from jubako.linux.removal import remove_tree
 from jubako.store import point
 
 TYPE_CHECKING = False
@@ -59,49 +60,14 @@ def remove_files(services: Services, container: Container) -> None:
     with services.store.transaction():
         services.volumes.release(container.id)
         services.table.delete(container.id)
-    for leftover in (f"{services.store.run_dir}/locks/{container.id}",):
+    forget_locks(services, container.id)
+
+
+def forget_locks(services: Services, container_id: str) -> None:
+    """Delete the lock files of a container that is gone; who holds one still keeps it."""
+    locks = services.store.run_directory("locks")
+    for name in (container_id, f"{container_id}.monitor"):
         try:
-            os.unlink(leftover)
+            os.unlink(f"{locks}/{name}")
         except FileNotFoundError:
             pass
-
-
-def remove_tree(path: str) -> None:
-    """Delete a directory with everything in it; nothing happens if it is not there.
-
-    Works with descriptors, so that no link leads the deletion elsewhere; overlayfs leaves a
-    `work/work` without permissions, which root may enter all the same.
-    """
-    parent, name = os.path.split(path)
-    try:
-        parent_fd = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return
-    try:
-        _remove_at(parent_fd, name)
-    except OSError as exc:
-        raise KernelError.from_oserror("remove", exc, path=path) from exc
-    finally:
-        os.close(parent_fd)
-
-
-def _remove_at(parent_fd: int, name: str) -> None:
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        fd = os.open(name, flags, dir_fd=parent_fd)
-    except FileNotFoundError:
-        return
-    except NotADirectoryError:
-        os.unlink(name, dir_fd=parent_fd)
-        return
-    try:
-        with os.scandir(fd) as entries:
-            children = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
-        for child, is_directory in children:
-            if is_directory:
-                _remove_at(fd, child)
-            else:
-                os.unlink(child, dir_fd=fd)
-    finally:
-        os.close(fd)
-    os.rmdir(name, dir_fd=parent_fd)

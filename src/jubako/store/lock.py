@@ -39,11 +39,11 @@ class Lock:
 
     def acquire(self) -> None:
         """Take the lock; the file is made if missing and stays."""
-        deadline = None if self._timeout_s is None else time.monotonic() + self._timeout_s
+        deadline = _deadline(self._timeout_s)
         while True:
             fd = self._open()
             try:
-                self._wait(fd, deadline)
+                _wait(fd, self._mode, deadline, self.path)
                 if self._is_current(fd):
                     self.fd = fd
                     return
@@ -58,22 +58,6 @@ class Lock:
         except OSError as exc:
             raise KernelError.from_oserror("open lock", exc, path=self.path) from exc
 
-    def _wait(self, fd: int, deadline: float | None) -> None:
-        if deadline is None:
-            fcntl.flock(fd, self._mode)
-            return
-        while True:
-            try:
-                fcntl.flock(fd, self._mode | fcntl.LOCK_NB)
-                return
-            except OSError as exc:
-                if exc.errno != errno.EWOULDBLOCK:
-                    raise KernelError.from_oserror("flock", exc, path=self.path) from exc
-            if time.monotonic() >= deadline:
-                name = os.path.basename(self.path)
-                raise Unavailable(f"lock {name}: held by another command", subject=name)
-            time.sleep(_POLL_S)
-
     def _is_current(self, fd: int) -> bool:
         try:
             there = os.stat(self.path)
@@ -86,6 +70,42 @@ class Lock:
         fd, self.fd = self.fd, -1
         if fd >= 0:
             os.close(fd)
+
+
+def _deadline(timeout_s: float | None) -> float | None:
+    return None if timeout_s is None else time.monotonic() + timeout_s
+
+
+def _wait(fd: int, mode: int, deadline: float | None, path: str) -> None:
+    if deadline is None:
+        fcntl.flock(fd, mode)
+        return
+    while True:
+        try:
+            fcntl.flock(fd, mode | fcntl.LOCK_NB)
+            return
+        except OSError as exc:
+            if exc.errno != errno.EWOULDBLOCK:
+                raise KernelError.from_oserror("flock", exc, path=path) from exc
+        if time.monotonic() >= deadline:
+            name = os.path.basename(path)
+            raise Unavailable(f"lock {name}: held by another command", subject=name)
+        time.sleep(_POLL_S)
+
+
+def wait_released(path: str, timeout_s: float | None = None) -> None:
+    """Until nobody holds an exclusive lock on the file at `path`, which need not exist.
+
+    Raises Unavailable after `timeout_s`.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        _wait(fd, fcntl.LOCK_SH, _deadline(timeout_s), path)
+    finally:
+        os.close(fd)
 
 
 def is_held(path: str) -> bool:
