@@ -6,7 +6,7 @@ import json
 import time
 
 from jubako.errors import Conflict, InvalidReference, NotFound
-from jubako.oci.reference import parse
+from jubako.oci.reference import guess, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,11 +40,9 @@ def resolve(store: Store, reference: str) -> str:
             raise NotFound(f"No such image: {_ID_PREFIX}{digits}", subject=reference)
         return str(row[0])
     found = None
-    wanted = reference
     if not reference.startswith(_ID_PREFIX):
-        name = tag_name(parse(reference))
-        wanted = parse(reference).tagged().familiar()
-        found = db.execute("SELECT image_id FROM tags WHERE name = ?", (name,)).fetchone()
+        query = "SELECT image_id FROM tags WHERE name = ?"
+        found = db.execute(query, (guess(reference),)).fetchone()
     if found is None and _is_hex(digits):
         rows = db.execute(
             "SELECT id FROM images WHERE id >= ? AND id < ? AND removed = 0 LIMIT 2",
@@ -54,6 +52,8 @@ def resolve(store: Store, reference: str) -> str:
             raise Conflict(f"multiple IDs found with provided prefix: {digits}", subject=reference)
         found = rows[0] if rows else None
     if found is None:
+        by_id = reference.startswith(_ID_PREFIX)
+        wanted = reference if by_id else parse(reference).tagged().familiar()
         raise NotFound(f"No such image: {wanted}", subject=reference)
     return str(found[0])
 

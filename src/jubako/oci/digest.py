@@ -12,9 +12,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_GRAMMAR = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[a-zA-Z0-9=_-]+\Z")
+_GRAMMAR = r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[a-zA-Z0-9=_-]+\Z"
 _LENGTHS = {"sha256": 64, "sha384": 96, "sha512": 128}  # hex digits; the algorithms we compute
-_HEX = re.compile(r"[0-9a-f]+\Z")
+_HEX = frozenset("0123456789abcdef")
 
 
 class Digest(str):
@@ -28,17 +28,16 @@ class Digest(str):
     @classmethod
     def parse(cls, text: str) -> Digest:
         """Check `text`.  Raises InvalidDigest with the words of Docker's digest library."""
-        if not _GRAMMAR.match(text):
-            raise InvalidDigest("invalid checksum digest format", subject=text)
         algorithm, _, encoded = text.partition(":")
         length = _LENGTHS.get(algorithm)
+        if len(encoded) == length and _HEX.issuperset(encoded):
+            return cls(text)
+        # Only a bad one has to wait for a regular expression to be compiled.
+        if not re.match(_GRAMMAR, text) or len(encoded) == length:
+            raise InvalidDigest("invalid checksum digest format", subject=text)
         if length is None:
             raise InvalidDigest("unsupported digest algorithm", subject=text)
-        if len(encoded) != length:
-            raise InvalidDigest("invalid checksum digest length", subject=text)
-        if not _HEX.match(encoded):
-            raise InvalidDigest("invalid checksum digest format", subject=text)
-        return cls(text)
+        raise InvalidDigest("invalid checksum digest length", subject=text)
 
     @classmethod
     def of(cls, data: bytes) -> Digest:

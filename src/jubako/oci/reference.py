@@ -29,11 +29,10 @@ _PATH = rf"{_PATH_COMPONENT}(?:/{_PATH_COMPONENT})*"
 _TAG = r"[\w][\w.-]{0,127}"
 _DIGEST = r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}"
 
-_REFERENCE = re.compile(rf"((?:{_DOMAIN}/)?{_PATH})(?::({_TAG}))?(?:@({_DIGEST}))?\Z", re.ASCII)
-_DOMAIN_ONLY = re.compile(rf"{_DOMAIN}\Z", re.ASCII)
-_PATH_ONLY = re.compile(rf"{_PATH}\Z", re.ASCII)
-_TAG_ONLY = re.compile(rf"{_TAG}\Z", re.ASCII)
-_IDENTIFIER = re.compile(r"[a-f0-9]{64}\Z")
+# Compiled when first needed: the names of images that exist are found without (`guess`).
+_REFERENCE = rf"((?:{_DOMAIN}/)?{_PATH})(?::({_TAG}))?(?:@({_DIGEST}))?\Z"
+_IDENTIFIER_DIGITS = 64
+_HEX = frozenset("0123456789abcdef")
 
 
 class Reference:
@@ -97,7 +96,7 @@ class Reference:
 
     def with_tag(self, tag: str) -> Reference:
         """The repository with another tag and no digest.  Raises InvalidReference."""
-        if not _TAG_ONLY.match(tag):
+        if not re.match(rf"{_TAG}\Z", tag, re.ASCII):
             raise InvalidReference(f"invalid tag format: {tag[:140]!r}", subject=tag)
         return Reference(self.domain, self.path, tag, None)
 
@@ -112,7 +111,7 @@ def parse(text: str) -> Reference:
     Raises InvalidReference: the texts after `invalid reference format` are those of Docker.  Text
     of 64 hexadecimal digits is refused, because it can only be an ID.
     """
-    if _IDENTIFIER.match(text):
+    if len(text) == _IDENTIFIER_DIGITS and _HEX.issuperset(text):
         raise _invalid(
             text,
             f"invalid repository name ({text}), cannot specify 64-byte hexadecimal strings",
@@ -124,17 +123,19 @@ def parse(text: str) -> Reference:
             text,
             f"invalid reference format: repository name ({repository[:140]}) must be lowercase",
         )
-    match = _REFERENCE.match(f"{domain}/{remainder}")
+    match = re.match(_REFERENCE, f"{domain}/{remainder}", re.ASCII)
     if match is None:
         if not text:
             raise _invalid(text, "invalid reference format")
-        if _REFERENCE.match(text.lower()):
+        if re.match(_REFERENCE, text.lower(), re.ASCII):
             raise _invalid(text, "invalid reference format: repository name must be lowercase")
         raise _invalid(text, "invalid reference format")
     name, tag, digest_text = match.groups()
-    if not (_DOMAIN_ONLY.match(domain) and _PATH_ONLY.match(name[len(domain) + 1 :])):
-        raise _invalid(text, "invalid reference format")
     path = name[len(domain) + 1 :]
+    if not re.match(rf"{_DOMAIN}\Z", domain, re.ASCII) or not re.match(
+        rf"{_PATH}\Z", path, re.ASCII
+    ):
+        raise _invalid(text, "invalid reference format")
     if len(path) > _MAX_NAME:
         raise _invalid(text, f"repository name must not be more than {_MAX_NAME} characters")
     digest = None
@@ -173,7 +174,15 @@ def _split_domain(text: str) -> tuple[str, str]:
     return domain, remainder
 
 
-def is_name_only(text: str) -> bool:
-    """Whether the text parses and has neither tag nor digest."""
-    reference = parse(text)
-    return reference.tag is None and reference.digest is None
+def guess(text: str) -> str:
+    """The canonical text that `parse` would give for a valid name, without checking anything.
+
+    For looking up names that were checked when they were stored.
+    """
+    domain, remainder = _split_domain(text)
+    name, at, digest = remainder.partition("@")
+    last = name.rpartition("/")[2]
+    if at:
+        tag = name.rpartition(":")[0] if ":" in last else name
+        return f"{domain}/{tag}@{digest}"
+    return f"{domain}/{name}" if ":" in last else f"{domain}/{name}:{DEFAULT_TAG}"

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from jubako.errors import InvalidReference
 from jubako.oci.digest import Digest
-from jubako.oci.reference import Reference, parse
+from jubako.oci.reference import Reference, guess, parse
 
 DIGEST = "sha256:" + "a1" * 32
 
@@ -97,6 +97,8 @@ def test_canonical_and_familiar_texts_parse_back(
         path = f"library/{path}"
     reference = Reference(domain, path, tag, digest)
     assert parse(str(reference)) == reference
+    expected = reference if digest is None else reference.with_digest(digest)
+    assert guess(str(reference)) == guess(reference.familiar()) == str(expected.tagged())
     familiar = reference.familiar()
     if len(familiar) != 64 or not set(familiar) <= set("0123456789abcdef"):
         assert parse(familiar) == reference
