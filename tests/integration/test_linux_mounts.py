@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jubako.errors import KernelError
+from jubako.errors import InvalidArgument, KernelError
 from jubako.linux import mount, mountapi, mountinfo, ns, overlayfs, trace
 from tests.unit.linux.child import in_child
 
@@ -91,6 +91,24 @@ def test_overlay_options_reach_the_kernel(place: Path, way: str) -> None:
     mountapi.attach(fd, str(place / "merged"))
     os.close(fd)
     assert "metacopy=on" in entry_of(place / "merged").super_options
+
+
+def test_an_overlay_of_paths_that_are_too_long_for_one_option(place: Path, way: str) -> None:
+    deep = place / ("d" * 150) / ("e" * 150)
+    deep.mkdir(parents=True)
+    for name in ("upper", "work", "merged"):
+        (deep / name).mkdir()
+    fd = mountapi.overlay(layers(deep, 3), str(deep / "upper"), str(deep / "work"))
+    mountapi.attach(fd, str(deep / "merged"))
+    os.close(fd)
+    (deep / "merged/new").write_text("x")
+    assert (deep / "upper/new").exists()
+    assert (deep / "merged/shared").read_text() == "0"
+
+
+def test_an_overlay_of_nothing() -> None:
+    with pytest.raises(InvalidArgument):
+        mountapi.overlay([])
 
 
 def test_a_missing_layer_is_an_error_and_leaves_no_mount(place: Path, way: str) -> None:

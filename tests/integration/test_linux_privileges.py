@@ -327,3 +327,25 @@ def test_the_memory_of_the_trampoline_is_not_python(tmp_path: Any) -> None:
 
 def _path() -> dict[str, str]:
     return {"PATH": "/usr/bin:/bin"}
+
+
+def test_a_host_that_forbids_programs_in_memory() -> None:
+    """vm.memfd_noexec belongs to a PID namespace, so that the test can set it."""
+    sysctl = "/proc/sys/vm/memfd_noexec"
+    if not os.path.exists(sysctl):
+        pytest.skip("needs a kernel with vm.memfd_noexec (6.3)")
+
+    def run() -> tuple[int | None, str | None]:
+        ns.unshare(ns.CLONE_NEWPID)
+        return in_child(forbid)
+
+    def forbid() -> tuple[int | None, str | None]:
+        with open(sysctl, "w") as file:
+            file.write("2")
+        try:
+            os.close(trampoline.prepare(5))
+        except KernelError as error:
+            return error.errno, error.hint
+        return None, None
+
+    assert in_child(run) == (errno.EACCES, "the sysctl vm.memfd_noexec must be 0 or 1")

@@ -12,7 +12,7 @@ from __future__ import annotations
 import errno
 import os
 
-from jubako.errors import KernelError
+from jubako.errors import InvalidArgument, KernelError
 from jubako.linux import mountapi
 from jubako.linux.mount import MNT_DETACH, UMOUNT_NOFOLLOW, mount, umount2
 from jubako.linux.trace import traced
@@ -47,11 +47,14 @@ def make(
 ) -> int:
     """See `mountapi.overlay`."""
     global _appends
+    if not lower:
+        raise InvalidArgument("an overlay has at least one lower directory")
     if _appends:
         fs_fd = mountapi.fsopen("overlay")
+        opened: list[int] = []
         try:
             try:
-                mountapi.fsconfig_set_string(fs_fd, "lowerdir+", lower[0])
+                _set_path(fs_fd, "lowerdir+", lower[0], opened)
             except KernelError as error:
                 # An unknown parameter and a bad directory both give EINVAL: ask for one that is
                 # certainly good.
@@ -59,10 +62,27 @@ def make(
                     raise
                 _appends = False
             else:
-                return _configure(fs_fd, lower, upper, work, options, attributes)
+                return _configure(fs_fd, lower, upper, work, options, attributes, opened)
         finally:
             os.close(fs_fd)
+            for fd in opened:
+                os.close(fd)
     return _by_descriptor(lower, upper, work, options, attributes)
+
+
+def _set_path(fs_fd: int, key: str, path: str, opened: list[int]) -> None:
+    """A path that is too long for fsconfig is named by a descriptor, which goes to `opened`."""
+    if len(os.fsencode(path)) > mountapi.MAX_STRING_BYTES:
+        opened.append(_open(path))
+        path = f"/proc/self/fd/{opened[-1]}"
+    mountapi.fsconfig_set_string(fs_fd, key, path)
+
+
+def _open(path: str) -> int:
+    try:
+        return os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise KernelError.from_oserror("open", error, path=path) from error
 
 
 def _knows_append() -> bool:
@@ -83,13 +103,14 @@ def _configure(
     work: str | None,
     options: Mapping[str, str | None],
     attributes: int,
+    opened: list[int],
 ) -> int:
     mountapi.fsconfig_set_string(fs_fd, "source", "overlay")
     for layer in lower[1:]:
-        mountapi.fsconfig_set_string(fs_fd, "lowerdir+", layer)
+        _set_path(fs_fd, "lowerdir+", layer, opened)
     if upper is not None and work is not None:
-        mountapi.fsconfig_set_string(fs_fd, "upperdir", upper)
-        mountapi.fsconfig_set_string(fs_fd, "workdir", work)
+        _set_path(fs_fd, "upperdir", upper, opened)
+        _set_path(fs_fd, "workdir", work, opened)
     for key, value in options.items():
         if value is None:
             mountapi.fsconfig_set_flag(fs_fd, key)
@@ -110,12 +131,8 @@ def _by_descriptor(
     opened: list[int] = []
 
     def number(path: str) -> str:
-        try:
-            fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError as error:
-            raise KernelError.from_oserror("open", error, path=path) from error
-        opened.append(fd)
-        return str(fd)
+        opened.append(_open(path))
+        return str(opened[-1])
 
     def render(prefix: str) -> str:
         words = ["lowerdir=" + ":".join(prefix + name for name in layers)]

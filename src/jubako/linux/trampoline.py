@@ -180,7 +180,8 @@ def prepare(error_fd: int) -> int:
     except OSError as error:
         if isinstance(error, KernelError):
             raise
-        raise KernelError.from_oserror("memfd_create", error, path=_NAME) from error
+        hint = "the sysctl vm.memfd_noexec must be 0 or 1" if error.errno == errno.EACCES else None
+        raise KernelError("memfd_create", error.errno or 0, path=_NAME, hint=hint) from error
     return fd
 
 

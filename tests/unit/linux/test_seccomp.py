@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from jubako.errors import InvalidArgument, KernelError, Unsupported
-from jubako.linux import _libc, prctl, seccomp
+from jubako.linux import _libc, prctl, seccomp, seccomp_compile
 from tests.unit.linux.child import in_child, run_to_end
 
 ALLOW = "SCMP_ACT_ALLOW"
@@ -73,7 +73,7 @@ def try_socket(family: int) -> int:
 
 
 def number_of(name: str) -> int:
-    return int(seccomp._open_library().seccomp_syscall_resolve_name(name.encode()))
+    return int(seccomp_compile.open_library().seccomp_syscall_resolve_name(name.encode()))
 
 
 def test_a_denied_call_fails_and_others_work() -> None:
@@ -239,8 +239,8 @@ def test_without_no_new_privs_an_unprivileged_load_fails() -> None:
 
 
 def test_a_machine_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(seccomp, "LIBRARY", "libseccomp-is-not-here.so.2")
-    monkeypatch.setattr(seccomp, "_library", None)
+    monkeypatch.setattr(seccomp_compile, "LIBRARY", "libseccomp-is-not-here.so.2")
+    monkeypatch.setattr(seccomp_compile, "_library", None)
     with pytest.raises(Unsupported) as caught:
         seccomp.compile_profile(profile(ALLOW))
     assert caught.value.hint is not None
@@ -261,7 +261,7 @@ class TestCache:
         def fail(wanted: object) -> bytes:
             raise AssertionError("compiled again")
 
-        monkeypatch.setattr(seccomp, "_compile", fail)
+        monkeypatch.setattr(seccomp_compile, "build", fail)
         assert seccomp.compile_profile(self.WANTED, str(cached.parent)) == expected
         assert cached.stat().st_mode & 0o777 == 0o600
 
