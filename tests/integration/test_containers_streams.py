@@ -110,12 +110,12 @@ def test_ctrl_c_goes_to_the_program(jubako: Jubako, busybox: str) -> None:
 
 
 def test_detach_keys_leave_the_container_running(jubako: Jubako, busybox: str) -> None:
-    terminal = jubako.terminal("run", "-it", "--name", "t", "--network", "none", busybox, "sh")
+    terminal = jubako.terminal("run", "-it", "--name", "term", "--network", "none", busybox, "sh")
     terminal.expect("# ")
     terminal.send("\x10\x11")
     assert terminal.wait() == 0
-    assert jubako.ok("ps", "--format", "{{.Names}}") == "t"
-    again = jubako.terminal("attach", "t")
+    assert jubako.ok("ps", "--format", "{{.Names}}") == "term"
+    again = jubako.terminal("attach", "term")
     again.send("echo $((1+1))two\n")
     again.expect("2two")
     again.send("exit 3\n")
@@ -126,15 +126,15 @@ def test_detach_keys_leave_the_container_running(jubako: Jubako, busybox: str) -
 
 
 def test_two_clients_see_the_same(jubako: Jubako, busybox: str) -> None:
-    jubako.ok("run", "-di", "--name", "c", "--network", "none", busybox, "cat")
-    first = jubako.start("attach", "c", stdin=subprocess.PIPE)
-    second = jubako.start("attach", "--no-stdin", "c")
+    jubako.ok("run", "-di", "--name", "box", "--network", "none", busybox, "cat")
+    first = jubako.start("attach", "box", stdin=subprocess.PIPE)
+    second = jubako.start("attach", "--no-stdin", "box")
     time.sleep(0.5)
     assert first.stdin and first.stdout and second.stdout
     first.stdin.write("hello\n")
     first.stdin.flush()
     assert first.stdout.readline() == second.stdout.readline() == "hello\n"
-    jubako.ok("rm", "-f", "c")
+    jubako.ok("rm", "-f", "box")
     assert first.wait(10) == second.wait(10) == 137
 
 
@@ -164,8 +164,8 @@ def test_logs_tail_since_until_timestamps(engine: Engine, busybox: str) -> None:
 
 def test_logs_follow_to_the_end(jubako: Jubako, busybox: str) -> None:
     script = "for i in 1 2 3 4 5; do echo $i; sleep 0.1; done"
-    jubako.ok("run", "-d", "--name", "c", "--network", "none", busybox, "sh", "-c", script)
-    assert jubako.ok("logs", "-f", "c") == "1\n2\n3\n4\n5"
+    jubako.ok("run", "-d", "--name", "box", "--network", "none", busybox, "sh", "-c", script)
+    assert jubako.ok("logs", "-f", "box") == "1\n2\n3\n4\n5"
 
 
 def test_logs_rotate(engine: Engine, busybox: str) -> None:
@@ -190,14 +190,14 @@ def test_the_none_driver_keeps_nothing(engine: Engine, busybox: str) -> None:
 
 
 def test_exec_runs_in_the_same_container(jubako: Jubako, busybox: str) -> None:
-    jubako.ok("run", "-d", "--name", "c", "--network", "none", busybox, "sleep", "100")
-    assert jubako.ok("exec", "c", "hostname") == jubako.ok("ps", "-q")
-    ran = jubako("exec", "c", "sh", "-c", "echo out; echo err >&2; exit 4")
+    jubako.ok("run", "-d", "--name", "box", "--network", "none", busybox, "sleep", "100")
+    assert jubako.ok("exec", "box", "hostname") == jubako.ok("ps", "-q")
+    ran = jubako("exec", "box", "sh", "-c", "echo out; echo err >&2; exit 4")
     assert ran == (4, "out\n", "err\n")
-    assert jubako.ok("exec", "-i", "c", "cat", stdin="in\n") == "in"
-    assert jubako.ok("exec", "-e", "A=b", "-w", "/tmp", "c", "sh", "-c", "echo $A $PWD") == "b /tmp"
-    assert jubako.ok("exec", "-u", "www-data", "c", "id", "-un") == "www-data"
-    assert "PID   USER" in jubako.ok("exec", "c", "ps")
+    assert jubako.ok("exec", "-i", "box", "cat", stdin="in\n") == "in"
+    assert jubako.ok("exec", "-e", "A=b", "-w", "/tmp", "box", "sh", "-c", "echo $A $PWD") == "b /tmp"
+    assert jubako.ok("exec", "-u", "www-data", "box", "id", "-un") == "www-data"
+    assert "PID   USER" in jubako.ok("exec", "box", "ps")
 
 
 def test_exec_of_what_cannot_run(engine: Engine, busybox: str) -> None:
@@ -211,8 +211,8 @@ def test_exec_of_what_cannot_run(engine: Engine, busybox: str) -> None:
 
 
 def test_exec_with_a_terminal(jubako: Jubako, busybox: str) -> None:
-    jubako.ok("run", "-d", "--name", "c", "--network", "none", busybox, "sleep", "100")
-    terminal = jubako.terminal("exec", "-it", "c", "sh", rows=33, columns=99)
+    jubako.ok("run", "-d", "--name", "box", "--network", "none", busybox, "sleep", "100")
+    terminal = jubako.terminal("exec", "-it", "box", "sh", rows=33, columns=99)
     terminal.expect("# ")
     terminal.send("stty size; tty; exit 6\n")
     terminal.expect("33 99")

@@ -220,7 +220,8 @@ class Execution:
 
     def _resize(self, terminal: Terminal) -> None:
         if self._console >= 0 and (size := terminal.size()):
-            pty.set_size(self._console, *size)
+            rows, columns = size
+            pty.set_size(self._console, columns, rows)
 
     def _forward(self, number: int) -> None:
         try:

@@ -212,7 +212,7 @@ class Monitor:
             assert console is not None
             self._streams.connect(
                 console=console,
-                resize=lambda rows, columns: pty.set_size(console, rows, columns),
+                resize=lambda rows, columns: pty.set_size(console, columns, rows),
             )
             return process
         stdin = os.pipe2(os.O_CLOEXEC) if config.get("OpenStdin") else None
