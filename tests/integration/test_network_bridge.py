@@ -95,6 +95,7 @@ def test_the_host_has_the_bridge_with_the_gateway_and_the_link(
         found = addresses.list_addresses(netlink, index=bridge.index, family=socket.AF_INET)
         assert [item.address for item in found] == [container.endpoint["Gateway"]]
     assert Path("/proc/sys/net/ipv4/ip_forward").read_text() == "1\n"
+    assert list(record)[-4:] == ["ConfigOnly", "Containers", "Options", "Labels"]
     assert record["Containers"] == {
         "a" * 64: {
             "Name": "",

@@ -43,7 +43,7 @@ def write_host_files(services: Services, container: Container, endpoint: dict[st
             hostname=hostname,
             domainname=config.get("Domainname", ""),
             extra_hosts=extra,
-            gateway=endpoint.get("Gateway", ""),
+            gateway=_host_gateway(services, extra),
         )
         _write(f"{directory}/hosts", text)
     text = files.resolv_conf(
@@ -54,6 +54,12 @@ def write_host_files(services: Services, container: Container, endpoint: dict[st
         own_namespace=mode != "host",
     )
     _write(f"{directory}/resolv.conf", text)
+
+
+def _host_gateway(services: Services, extra: list[str]) -> str:
+    """The host's address on the default bridge, whatever the container's own network is."""
+    wanted = any(files.HOST_GATEWAY in entry for entry in extra)
+    return services.networks.gateway() if wanted else ""
 
 
 def _read(path: str) -> str:

@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
 
-    from jubako.networks.model import Ipam, NetworkRecord
+    from jubako.networks.model import Ipam, NetworkContainer, NetworkRecord
 
 DEFAULT_NETWORK = "bridge"
 DEFAULT_MTU = 1500
@@ -84,6 +84,29 @@ def plain(name: str, driver: str) -> NetworkRecord:
     return new_record(name, driver, {"Driver": "default", "Options": None, "Config": None}, {})
 
 
+def with_containers(
+    record: NetworkRecord, containers: dict[str, NetworkContainer]
+) -> NetworkRecord:
+    """What `inspect` shows, its keys in Docker's order."""
+    return {
+        "Name": record["Name"],
+        "Id": record["Id"],
+        "Created": record["Created"],
+        "Scope": record["Scope"],
+        "Driver": record["Driver"],
+        "EnableIPv6": record["EnableIPv6"],
+        "IPAM": record["IPAM"],
+        "Internal": record["Internal"],
+        "Attachable": record["Attachable"],
+        "Ingress": record["Ingress"],
+        "ConfigFrom": record["ConfigFrom"],
+        "ConfigOnly": record["ConfigOnly"],
+        "Containers": containers,
+        "Options": record["Options"],
+        "Labels": record["Labels"],
+    }
+
+
 def load(row: sqlite3.Row) -> NetworkRecord:
     record: NetworkRecord = json.loads(row["record"])
     return record
@@ -91,7 +114,7 @@ def load(row: sqlite3.Row) -> NetworkRecord:
 
 def save(db: sqlite3.Connection, record: NetworkRecord) -> None:
     """Insert or replace the row; call it in a transaction."""
-    text = json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    text = json.dumps(record, separators=(",", ":"), ensure_ascii=False)  # in Docker's order
     db.execute(
         "INSERT INTO networks (id, name, driver, record) VALUES (?, ?, ?, ?)"
         " ON CONFLICT (id) DO UPDATE SET name = excluded.name, record = excluded.record",

@@ -81,8 +81,7 @@ class NetworkService:
                 "IPv4Address": f"{endpoint['IPAddress']}/{endpoint['IPPrefixLen']}",
                 "IPv6Address": "",
             }
-        record["Containers"] = containers
-        return record
+        return records.with_containers(record, containers)
 
     def find(self, ref: str) -> NetworkRecord:
         """The record of a network by name, ID or unambiguous start of its ID.  Raises NotFound."""
