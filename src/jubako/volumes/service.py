@@ -351,9 +351,9 @@ class VolumeService:
         return gone
 
     def _delete(self, path: str) -> None:
-        from jubako.volumes import tree
+        from jubako.linux.removal import remove_tree
 
-        tree.remove(path)
+        remove_tree(path)
 
     def _shape(self, row: sqlite3.Row, *, size: bool = False) -> dict[str, Any]:
         """Docker's Volume object."""

@@ -1,9 +1,8 @@
-"""Whole directory trees that somebody else may be changing: delete, measure, copy.
+"""Whole directory trees that somebody else may be changing: walk, measure.
 
 A container with the volume mounted may rename, replace and link at any moment.  Every step here
 starts at a descriptor and follows no link (openat2 with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS),
-so that nothing outside the tree is ever touched, and no number of nested directories needs more
-than a few descriptors.
+so that nothing outside the tree is ever touched.  Trees are deleted by `jubako.linux.removal`.
 """
 
 from __future__ import annotations
@@ -112,86 +111,6 @@ def size_bytes(path: str) -> int:
     finally:
         os.close(fd)
     return total
-
-
-def remove(path: str) -> None:
-    """Delete a directory with everything in it; nothing happens if it is not there.
-
-    A directory that is not empty is first moved up to the top, so that the depth of the tree does
-    not matter.  Two processes may delete the same tree.  Raises KernelError (an immutable file).
-    """
-    parent, _, name = path.rpartition("/")
-    parent_fd = _open(parent or "/")
-    try:
-        try:
-            fd = os.open(name, _DIRECTORY, dir_fd=parent_fd)
-        except FileNotFoundError:
-            return
-        try:
-            _empty(fd)
-        finally:
-            os.close(fd)
-        try:
-            os.rmdir(name, dir_fd=parent_fd)
-        except FileNotFoundError:
-            pass
-    except OSError as exc:
-        if isinstance(exc, KernelError):
-            raise
-        raise KernelError.from_oserror("remove", exc, path=path) from exc
-    finally:
-        os.close(parent_fd)
-
-
-def _empty(top_fd: int) -> None:
-    counter = 0
-    while names := os.listdir(top_fd):
-        for name in names:
-            if _unlink(top_fd, name):
-                continue
-            try:
-                fd = os.open(name, _DIRECTORY, dir_fd=top_fd)
-            except FileNotFoundError:
-                continue
-            try:
-                for child in os.listdir(fd):
-                    if _unlink(fd, child):
-                        continue
-                    counter += 1
-                    try:
-                        os.rename(
-                            child,
-                            f".{os.getpid()}-{counter}",
-                            src_dir_fd=fd,
-                            dst_dir_fd=top_fd,
-                        )
-                    except FileNotFoundError:
-                        pass
-            finally:
-                os.close(fd)
-            _unlink(top_fd, name)
-
-
-def _unlink(dir_fd: int, name: str) -> bool:
-    """Delete a file or an empty directory; False for a directory with something in it."""
-    try:
-        os.unlink(name, dir_fd=dir_fd)
-        return True
-    except FileNotFoundError:
-        return True
-    except (IsADirectoryError, PermissionError) as exc:
-        refused = exc
-    try:
-        os.rmdir(name, dir_fd=dir_fd)
-        return True
-    except FileNotFoundError:
-        return True
-    except NotADirectoryError:
-        raise refused from None
-    except OSError as exc:
-        if exc.errno in (errno.ENOTEMPTY, errno.EEXIST):
-            return False
-        raise
 
 
 def _open(path: str) -> int:

@@ -1,4 +1,4 @@
-"""Trees that others may be changing: delete, measure."""
+"""Trees that others may be changing: walk, measure."""
 
 from __future__ import annotations
 
@@ -11,48 +11,6 @@ import pytest
 from jubako.errors import KernelError
 from jubako.linux import openat2
 from jubako.volumes import tree
-
-
-def test_remove_nothing(tmp_path: Path) -> None:
-    tree.remove(str(tmp_path / "nothing"))
-
-
-def test_remove_follows_no_link(tmp_path: Path) -> None:
-    outside = tmp_path / "outside"
-    outside.mkdir()
-    (outside / "file").touch()
-    top = tmp_path / "top"
-    (top / "sub").mkdir(parents=True)
-    (top / "link").symlink_to(outside)
-    (top / "sub/link").symlink_to(outside / "file")
-    tree.remove(str(top))
-    assert not top.exists() and (outside / "file").exists()
-
-
-def test_remove_a_link_instead_of_the_tree(tmp_path: Path) -> None:
-    (tmp_path / "real").mkdir()
-    (tmp_path / "top").symlink_to("real")
-    with pytest.raises(KernelError) as caught:
-        tree.remove(str(tmp_path / "top"))
-    assert caught.value.errno in (errno.ENOTDIR, errno.ELOOP)
-    assert (tmp_path / "real").is_dir()
-
-
-def test_remove_a_tree_deeper_than_any_path(tmp_path: Path) -> None:
-    fd = os.open(tmp_path, os.O_RDONLY)
-    os.mkdir("top", dir_fd=fd)
-    for name in ["top"] + ["d" * 200] * 60:  # 12,000 bytes of path
-        if name != "top":
-            os.mkdir(name, dir_fd=fd)
-        below = os.open(name, os.O_RDONLY | os.O_DIRECTORY, dir_fd=fd)
-        os.close(fd)
-        fd = below
-    os.close(os.open("file", os.O_CREAT, dir_fd=fd))
-    os.close(fd)
-    before = len(os.listdir("/proc/self/fd"))
-    tree.remove(str(tmp_path / "top"))
-    assert os.listdir(tmp_path) == []
-    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_size_counts_a_file_once_and_no_link(tmp_path: Path) -> None:
