@@ -42,7 +42,7 @@ def test_streams_are_apart_and_complete(jubako: Jubako, busybox: str) -> None:
 
 def test_a_slow_reader_loses_nothing(jubako: Jubako, busybox: str) -> None:
     process = jubako.start(
-        "run", "--rm", "--network", "none", busybox, "sh", "-c", "yes | head -c 20000000"
+        "run", "--rm", "--network", "none", busybox, "sh", "-c", "yes $(seq 100) | head -c 20000000"
     )
     time.sleep(1)
     out, _ = process.communicate(timeout=60)
@@ -195,7 +195,9 @@ def test_exec_runs_in_the_same_container(jubako: Jubako, busybox: str) -> None:
     ran = jubako("exec", "box", "sh", "-c", "echo out; echo err >&2; exit 4")
     assert ran == (4, "out\n", "err\n")
     assert jubako.ok("exec", "-i", "box", "cat", stdin="in\n") == "in"
-    assert jubako.ok("exec", "-e", "A=b", "-w", "/tmp", "box", "sh", "-c", "echo $A $PWD") == "b /tmp"
+    assert (
+        jubako.ok("exec", "-e", "A=b", "-w", "/tmp", "box", "sh", "-c", "echo $A $PWD") == "b /tmp"
+    )
     assert jubako.ok("exec", "-u", "www-data", "box", "id", "-un") == "www-data"
     assert "PID   USER" in jubako.ok("exec", "box", "ps")
 

@@ -76,7 +76,10 @@ class Attachment:
         Raises Unavailable if the monitor dies before it has said that it is done.
         """
         while True:
-            data = self._socket.recv(_READ_BYTES)
+            try:
+                data = self._socket.recv(_READ_BYTES)
+            except ConnectionResetError:  # the monitor ended before it had read all of our input
+                data = b""
             if not data:
                 if self.exit_code is None:
                     raise Unavailable("attach: the container's monitor has died")

@@ -98,10 +98,15 @@ def execute(
         return Execution(runtime.exec(container.id, process, Stdio(-1, -1, -1)))
     source = os.pipe2(os.O_CLOEXEC) if stdin else (null, -1)
     stdout, stderr = os.pipe2(os.O_CLOEXEC), os.pipe2(os.O_CLOEXEC)
+    ours, theirs = {source[1], stdout[0], stderr[0]} - {-1}, {null, source[0], stdout[1], stderr[1]}
     try:
         child = runtime.exec(container.id, process, Stdio(source[0], stdout[1], stderr[1]))
+    except BaseException:
+        for fd in ours:
+            os.close(fd)
+        raise
     finally:
-        for fd in {null, source[0], stdout[1], stderr[1]}:
+        for fd in theirs:
             os.close(fd)
     return Execution(child, stdin=source[1], stdout=stdout[0], stderr=stderr[0])
 
