@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from jubako.containers.services import Services
     from jubako.containers.table import Container
-    from jubako.runtime import Process
+    from jubako.runtime import Process, Stdio
 
 _READ_BYTES = 1 << 16
 _DRAIN_S = 0.2  # a grandchild may keep the pipe open for ever; Docker gives up on it too
@@ -89,7 +89,7 @@ def execute(
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     if detach:
         try:
-            _execute_detached(runtime, container.id, process, Stdio(null, null, null))
+            _execute_detached(services, container, process, Stdio(null, null, null))
         finally:
             os.close(null)
         return None
@@ -111,10 +111,18 @@ def execute(
     return Execution(child, stdin=source[1], stdout=stdout[0], stderr=stderr[0])
 
 
-def _execute_detached(runtime: Any, container_id: str, process: dict[str, Any], stdio: Any) -> None:
-    """With a terminal that nobody reads, the process would stop when its buffer is full."""
-    child = runtime.exec(container_id, {**process, "terminal": False}, stdio)
-    os.close(child.pidfd)
+def _execute_detached(
+    services: Services, container: Container, process: dict[str, Any], stdio: Stdio
+) -> None:
+    """Through a child, whose end makes the process an orphan that the host's init reaps.
+
+    With a terminal that nobody reads, the process would stop when its buffer is full: it gets none.
+    """
+    from jubako.containers.child import call_in_child
+
+    runtime = services.runtime(container)
+    process = {**process, "terminal": False}
+    call_in_child(services.store, lambda: runtime.exec(container.id, process, stdio))
 
 
 class Execution:

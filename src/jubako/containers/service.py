@@ -40,6 +40,12 @@ class ContainerService:
         self._recover()
         return self._services.table.get(reference)
 
+    def recover(self) -> None:
+        """Repair what crashes left, now, and delete the directories of no container."""
+        recover.recover(self._services)
+        recover.sweep(self._services)
+        self._recovered = True
+
     # life cycle
 
     def create(

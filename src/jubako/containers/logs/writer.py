@@ -15,6 +15,8 @@ from jubako.errors import KernelError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from jubako.containers.logs.options import LogOptions
 
 MAX_RECORD_BYTES = 16 << 10
@@ -64,18 +66,35 @@ class LogWriter:
 
     def _record(self, stream: str, pieces: list[bytes]) -> None:
         ending = f',"stream":"{stream}","time":"{now()}"}}\n'
-        records = "".join(
+        records = [
             f'{{"log":{json.dumps(piece.decode(errors="replace"), ensure_ascii=False)}{ending}'
             for piece in pieces
-        ).encode()
-        limit = self._options.max_size_bytes
+        ]
         try:
-            if 0 < limit < self._size + len(records) and self._size:
-                self._rotate()
-            self._append(records)
+            for block in self._blocks(records):
+                self._append(block)
         except OSError as exc:
             self.lost += len(pieces)
             self.last_error = exc
+
+    def _blocks(self, records: list[str]) -> Iterator[bytes]:
+        """The records in pieces that fit into what is left of a file, which is rotated between."""
+        block = "".join(records).encode()
+        limit = self._options.max_size_bytes
+        if limit < 0 or self._size + len(block) <= limit:
+            yield block
+            return
+        pending = bytearray()
+        for record in records:
+            encoded = record.encode()
+            if self._size + len(pending) + len(encoded) > limit:
+                if pending:
+                    yield bytes(pending)
+                    pending.clear()
+                if self._size:
+                    self._rotate()
+            pending += encoded
+        yield bytes(pending)
 
     def _append(self, records: bytes) -> None:
         done = 0
