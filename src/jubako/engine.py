@@ -89,6 +89,22 @@ class Engine:
             )
         return self._containers
 
+    def version(self) -> dict[str, Any]:
+        """Versions of the engine, the API and the kernel, as the API's Version object."""
+        from jubako.about import version
+
+        return version()
+
+    def info(self) -> dict[str, Any]:
+        """The engine and the machine it is on, as the API's SystemInfo object."""
+        from jubako.about import info
+
+        return info(self)
+
+    def recover(self) -> None:
+        """Put state and kernel back in step after a crash, as every command does by itself."""
+        self.containers.recover()
+
     def run(
         self,
         image: str,
