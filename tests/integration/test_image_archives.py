@@ -363,7 +363,7 @@ HOSTILE: list[tuple[str, dict[str, bytes], type[JubakoError], str]] = [
         "layer is no tar",
         {**old_docker([LAYER]), f"{0:064}/layer.tar": b"x" * 9000},
         InvalidArgument,
-        "archive, header",
+        "invalid tar header at byte 0",
     ),
     (
         "layer is hostile",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from jubako.errors import InvalidArgument, NotFound
+from jubako.errors import InvalidArgument
 from jubako.images import records
 from jubako.images.times import parse_ns, parse_until
 from jubako.oci.reference import parse
@@ -93,10 +93,7 @@ def _bounds(images: ImageService, filters: Filters) -> tuple[int, int]:
 
 
 def _created(images: ImageService, reference: str) -> int:
-    try:
-        image_id = images.resolve(reference)
-    except NotFound as exc:
-        raise NotFound(f"No such image: {reference}", subject=reference) from exc
+    image_id = images.resolve(reference)
     return parse_ns(records.row(images.store, image_id)["created"])
 
 
@@ -116,8 +113,8 @@ def boolean(filters: Filters, name: str) -> bool | None:
         return True
     if len(values) == 1 and values[0] in _FALSE:
         return False
-    shown = ", ".join(f"{value[:40]!r}" for value in values)
-    raise InvalidArgument(f"invalid filter '{name}={shown}'", subject=name)
+    shown = " ".join(value[:40] for value in values)
+    raise InvalidArgument(f"invalid filter '{name}=[{shown}]'", subject=name)
 
 
 def has_labels(labels: Mapping[str, str], filters: Filters) -> bool:

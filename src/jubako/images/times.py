@@ -74,6 +74,6 @@ def parse_until(text: str) -> int:
 
 def _refuse(text: str) -> int:
     raise InvalidArgument(
-        f"invalid value {text[:80]!r} for a time",
+        f'failed to parse value as time or duration: "{text[:80]}"',
         hint="give an age such as 24h, a time such as 2006-01-02T15:04:05, or Unix seconds",
     )

@@ -6,7 +6,7 @@ from jubako.errors import InvalidArgument
 from jubako.images.tar import sparse
 from jubako.images.tar.entry import DIRECTORY, HARDLINK, REGULAR, Entry, Limits
 from jubako.images.tar.fields import clamp_time, decimal, number, pax_records, time_ns
-from jubako.images.tar.source import Source, truncated
+from jubako.images.tar.source import Source
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,12 +66,15 @@ class TarReader:
         if self._ended:
             return None
         self._finish_payload()
+        start = self._source.position
         try:
             return self._next()
         except InvalidArgument as exc:
-            if exc.subject is None and "byte" not in exc.message:
-                exc.message = f"archive, header before byte {self.position}: {exc.message}"
-            raise
+            if self._source.ended:
+                raise
+            hint = "it does not look like a tar archive" if self._headers == 1 else None
+            message = f"invalid tar header at byte {start}: {exc}"
+            raise InvalidArgument(message, hint=exc.hint or hint) from exc
 
     def payload(self) -> Iterator[memoryview]:
         """The content of the current entry; of a sparse file without its holes.
@@ -82,7 +85,7 @@ class TarReader:
         while self._payload_left:
             piece = source.piece(self._payload_left)
             if not piece:
-                raise truncated(source.position, "a file's content")
+                raise source.truncated("a file's content")
             self._payload_left -= len(piece)
             yield piece
 
@@ -113,7 +116,7 @@ class TarReader:
     def _block(self) -> bytes:
         block = self._source.block()
         if not block:
-            raise truncated(self.position, "a header")
+            raise self._source.truncated("a header")
         if self._on_raw is not None:
             self._on_raw(block)
         return block
@@ -179,7 +182,7 @@ class TarReader:
             return
         # Historic programs summed signed characters.
         if expected != sum(byte - 256 if byte > 127 else byte for byte in others) + 256:
-            raise InvalidArgument("invalid tar header: its checksum is wrong")
+            raise InvalidArgument("its checksum is wrong")
 
     def _meta(self, size: int) -> bytes:
         if not 0 <= size <= self._limits.max_header_bytes:

@@ -16,7 +16,7 @@ _EMPTY = memoryview(b"")
 class Source:
     """A cursor over an iterable of buffers.
 
-    position: bytes consumed.  A view that was handed out stays valid only until the next call.
+    position: bytes consumed.  ended: the stream ended where the archive must not.  A view that was handed out stays valid only until the next call.
     """
 
     def __init__(self, buffers: Iterable[Buffer]):
@@ -25,6 +25,7 @@ class Source:
         self._at = 0
         self._size = 0
         self._before = 0  # bytes of the buffers that are used up
+        self.ended = False
 
     @property
     def position(self) -> int:
@@ -61,7 +62,7 @@ class Source:
         while left:
             part = self.piece(left)
             if not part:
-                raise truncated(self.position, what)
+                raise self.truncated(what)
             parts.append(bytes(part))
             left -= len(part)
         return b"".join(parts)
@@ -82,12 +83,14 @@ class Source:
         while size:
             part = self.piece(size)
             if not part:
-                raise truncated(self.position, what)
+                raise self.truncated(what)
             if sink is not None:
                 sink(part)
             size -= len(part)
 
-
-def truncated(position: int, what: str) -> InvalidArgument:
-    """The error for a stream that ends too early."""
-    return InvalidArgument(f"archive ends within {what}, at byte {position}: it is truncated")
+    def truncated(self, what: str) -> InvalidArgument:
+        """The error for a stream that ends too early."""
+        self.ended = True
+        return InvalidArgument(
+            f"archive ends within {what}, at byte {self.position}: it is truncated"
+        )
