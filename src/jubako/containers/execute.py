@@ -193,6 +193,8 @@ class Execution:
                 if not self._copy(fd, targets[self._outputs[fd]]):
                     poll.unregister(fd)
                     del self._outputs[fd]
+                    if fd != self._console:
+                        os.close(fd)
             if self._process.pidfd in ready:
                 poll.unregister(self._process.pidfd)
                 ended = True

@@ -120,7 +120,7 @@ class SignalPipe:
     def __init__(self, proxied: Callable[[int], None] | None, *, winch: bool):
         self._wanted = [signal.SIGWINCH] if winch else []
         if proxied is not None:
-            self._wanted += [s for s in signal.valid_signals() if _proxyable(s)]  # type: ignore[misc]
+            self._wanted += [s for s in signal.valid_signals() if _proxyable(s)]
         self._old: dict[int, object] = {}
         self._pipe = (-1, -1)
 
