@@ -909,12 +909,15 @@ def test_priorities_and_personality(box: Box) -> None:
     assert lines[1] == "7"
 
 
-def test_a_label_that_the_host_does_not_know_is_refused(box: Box) -> None:
-    if os.path.isdir("/sys/kernel/security/apparmor"):
-        pytest.skip("this host has AppArmor")
-
-    def scenario() -> None:
+def test_a_profile_of_apparmor_is_set_or_refused(box: Box) -> None:
+    def refused() -> None:
         with pytest.raises(Unsupported, match="this host has no AppArmor"):
             box.run("true", apparmorProfile="docker-default")
 
-    in_child(scenario)
+    def unknown() -> None:
+        current = box.run("cat", "/proc/self/attr/current", apparmorProfile="unconfined").output
+        assert current.startswith("unconfined")
+        with pytest.raises(StartError, match="exec no-such-profile"):
+            box.run("true", apparmorProfile="no-such-profile")
+
+    in_child(unknown if os.path.isdir("/sys/kernel/security/apparmor") else refused)
