@@ -103,7 +103,7 @@ class Setup:
                 self._netns_fd,
                 network=mode,
                 ports=wanted_ports(
-                    host_config["PortBindings"],
+                    host_config["PortBindings"],  # type: ignore[arg-type]  # a TypedDict is no Mapping of str
                     config.get("ExposedPorts") or {},
                     publish_all=host_config["PublishAllPorts"],
                 ),
