@@ -84,7 +84,10 @@ def open_sources(
         sources.root = _clone(path, "root file system", recursive=True)
         # As runc: without a wish of the spec, what the host mounts later still arrives, and
         # nothing ever goes back.
-        _propagate(sources.root, PROPAGATION.get(shared, MS_SLAVE | MS_REC))
+        wanted = PROPAGATION.get(shared, MS_SLAVE | MS_REC)
+        if wanted & MS_SHARED:
+            wanted = MS_SLAVE | MS_REC  # pivot_root(2) refuses a shared root: it is made so after
+        _propagate(sources.root, wanted)
         for index, mount in enumerate(spec.get("mounts") or ()):
             chosen = options[index]
             if chosen.bind or mount.get("type") == "bind":
