@@ -35,6 +35,7 @@ from jubako.images.tar import (
     Limits,
     TarReader,
 )
+from jubako.linux.atomic import write_all
 from jubako.linux.openat2 import open_in_root
 
 TYPE_CHECKING = False
@@ -168,9 +169,9 @@ class _Unpacker:
                 self._sparse_content(reader, entry, fd)
             else:
                 for piece in reader.payload():
-                    if os.write(fd, piece) != len(piece):
-                        # A short write comes before ENOSPC or EFBIG: let the rest say which.
-                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                    written = os.write(fd, piece)
+                    if written != len(piece):
+                        write_all(fd, piece[written:])  # the error that follows a short write
             self.size += entry.size
             if entry.uid or entry.gid:
                 os.fchown(fd, entry.uid, entry.gid)

@@ -16,7 +16,8 @@ _EMPTY = memoryview(b"")
 class Source:
     """A cursor over an iterable of buffers.
 
-    position: bytes consumed.  ended: the stream ended where the archive must not.  A view that was handed out stays valid only until the next call.
+    position: bytes consumed.  ended: the stream ended where the archive must not.
+    A view that was handed out stays valid only until the next call.
     """
 
     def __init__(self, buffers: Iterable[Buffer]):
