@@ -7,6 +7,7 @@ A test compares the file with what this writes.
 
 from __future__ import annotations
 
+from jubako import errors
 from jubako.cli import help, tree
 from jubako.cli.completion import SHELLS
 from jubako.cli.template.functions import NAMES
@@ -88,6 +89,7 @@ def render() -> str:
             if module not in tree.TOP.values():
                 parts.append(_command(f"{group} {name}", module))
     parts.append(_completions())
+    parts.append(_errors())
     parts.append(_DIFFERENCES)
     return "\n".join(parts)
 
@@ -99,6 +101,21 @@ def _command(path: str, module: str) -> str:
 
 def _block(text: str) -> str:
     return f"```\n{text.rstrip()}\n```\n"
+
+
+def _errors() -> str:
+    """The classes of errors, which are the stable names of what went wrong."""
+    lines = [
+        "## Errors\n",
+        "The classes that the Python API raises; their names are the codes of errors in JSON.\n",
+        "| class | HTTP status | meaning |",
+        "|---|---|---|",
+    ]
+    for name, found in sorted(vars(errors).items()):
+        if isinstance(found, type) and issubclass(found, errors.JubakoError):
+            meaning = (found.__doc__ or "").partition("\n")[0].rstrip(".")
+            lines.append(f"| `{name}` | {found.http_status} | {meaning} |")
+    return "\n".join([*lines, ""])
 
 
 def _completions() -> str:

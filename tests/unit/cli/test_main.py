@@ -167,6 +167,35 @@ print(*sorted(set(sys.modules) - before))
     assert others == ["jubako.cli.commands.run"]
 
 
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("exec", "-e A=1 -u x box true"),
+        ("start", "-ai box"),
+        ("ps", "-a --filter name=x -q"),
+        ("logs", "-f --tail 5 box"),
+        ("stop", "-t 5 box"),
+        ("rm", "-f box"),
+    ],
+)
+def test_parsing_loads_only_the_command(command: str, words: str) -> None:
+    program = f"""
+import sys
+before = set(sys.modules)
+from jubako.cli import flags, main
+from jubako.cli.commands.{command} import COMMAND
+flags.parse(COMMAND.flags, {words.split()!r}, interspersed=COMMAND.interspersed)
+print(*sorted(set(sys.modules) - before))
+"""
+    loaded = subprocess.run(
+        [sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert not [name for name in loaded if name in FORBIDDEN or name.partition(".")[0] in FORBIDDEN]
+    assert not {"re", "json", "sqlite3", "socket"} & set(loaded)
+    others = [name for name in loaded if name.startswith("jubako.cli.commands.")]
+    assert others == [f"jubako.cli.commands.{command}"]
+
+
 def test_broken_pipe_ends_quietly() -> None:
     reader, writer = os.pipe()
     os.close(reader)

@@ -61,8 +61,16 @@ def _page(data: Any) -> str:
         "Server:",
     ]
     for component in server.get("Components") or ():
+        details = component.get("Details") or {}
         lines.append(f" {component['Name']}:")
         lines.append(f"  Version:\t{component['Version']}")
-        details = component.get("Details") or {}
-        lines += [f"  {name}:\t{details[name]}" for name in sorted(details)]
+        if component["Name"] == "Engine":
+            minimum = f"(minimum version {details['MinAPIVersion']})"
+            lines.append(f"  API version:\t{details['ApiVersion']} {minimum}")
+            lines.append(f"  Python version:\t{details['PythonVersion']}")
+            lines.append(f"  OS/Arch:\t{details['Os']}/{details['Arch']}")
+            lines.append(f"  Kernel version:\t{details['KernelVersion']}")
+            lines.append(f"  Experimental:\t{details['Experimental']}")
+        else:
+            lines += [f"  {name}:\t{details[name]}" for name in sorted(details)]
     return table.align("\n".join(lines), minimum=20, padding=1)
