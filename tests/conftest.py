@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 pytest_plugins = [
+    "tests.fixtures.deadline",
     "tests.fixtures.isolation",
     "tests.fixtures.leaks",
     "tests.fixtures.images",
