@@ -111,7 +111,7 @@ def bootstrap(
                 _WithDev(stream, epoch),
                 tag or f"{distribution}:{suite}",
                 changes=(f"ENV PATH={_PATH}", 'CMD ["bash"]'),
-                message="",
+                message=f"from the signed archive of {distribution}",
                 platform=None,
                 created_ns=epoch * 1_000_000_000,
                 created_by=_describe(suite, include, variant, epoch),

@@ -34,6 +34,8 @@ EMPTY_LAYERS = frozenset(
     )
 )
 
+_NO_MESSAGE = "Imported from -"  # Docker's comment for an image that came without one
+
 # What of a container's configuration is also an image's.
 _IMAGE_KEYS = (
     "User",
@@ -66,22 +68,20 @@ def import_tar(
 ) -> str:
     """See `ImageService.import_tar`."""
     target = records.parse_target(reference) if reference else None
+    message = message or _NO_MESSAGE
     wanted = platforms.parse(platform) if platform else platforms.host()
     defaults = clean_config(apply({}, changes))
     images.recover()
     with images.layers.session() as session, LayerStream(read_chunks(stream)) as layer:
         staged = session.unpack(layer)
         created = format_ns(_now_ns() if created_ns is None else created_ns)
-        history: dict[str, Any] = {"created": created}
+        history: dict[str, Any] = {"created": created, "comment": message}
         if created_by:
             history["created_by"] = created_by
-        if message:
-            history["comment"] = message
         config = _config(wanted, created, defaults)
         config["rootfs"] = {"type": "layers", "diff_ids": [staged.diff_id]}
         config["history"] = [history]  # type: ignore[list-item]
-        if message:
-            config["comment"] = message
+        config["comment"] = message
         return _store(images, session, [staged], config, None, target)
 
 
