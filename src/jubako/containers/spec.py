@@ -69,7 +69,10 @@ def build_spec(
     }
     if host["ReadonlyRootfs"]:
         spec["root"]["readonly"] = True
-    linux: Json = {"sysctl": _sysctls(config, host)}
+    linux: Json = {}
+    sysctls = _sysctls(config, host)
+    if sysctls:
+        linux["sysctl"] = sysctls
     if host["UTSMode"] != "host":
         spec["hostname"] = config["Hostname"]
     if wants_init(host):
