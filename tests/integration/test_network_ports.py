@@ -18,7 +18,7 @@ import pytest
 from jubako.errors import Conflict, KernelError
 from jubako.linux import nft
 from jubako.linux.loop import EventLoop
-from jubako.networks import NetworkService, endpoints
+from jubako.networks import NetworkService, endpoints, firewall
 from jubako.networks.ports import close_all
 from jubako.networks.portspec import parse_publish
 from jubako.store import Store
@@ -167,6 +167,15 @@ def test_a_port_on_an_ipv6_address(box: Callable[..., Box], outside: Outside) ->
         sock = outside.socket(socket.AF_INET6)
         assert ask_tcp(sock, (outside.engine_address6, 8080)).startswith(web.id)
         assert refused(tcp(), ("127.0.0.1", 8080))
+
+
+def test_sctp_is_translated_without_a_proxy(store: Store, box: Callable[..., Box]) -> None:
+    box("a" * 64, "8080:80/sctp")
+    with nft.open_socket() as filters:
+        (element,) = firewall.published(filters, firewall.table_name(store))
+    assert element.key == nft.proto("sctp") + nft.port(8080)
+    with pytest.raises(Conflict, match="Bind for 0.0.0.0:8080 failed: port is already allocated"):
+        reserve(store, "b" * 64, "8080:80/sctp")
 
 
 # -- the ways that are closed ----------------------------------------------------------------------

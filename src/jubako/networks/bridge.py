@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 
 from jubako.errors import JubakoError, KernelError
 from jubako.linux.netlink import (
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from jubako.linux.netlink.links import Link
 
 CONTAINER_LINK = "eth0"
+_CARRYING_TIMEOUT_S = 0.1
+_CARRYING_POLL_S = 0.0005
 _BRIDGE_NF = "net/bridge/bridge-nf-call-iptables"
 
 
@@ -113,6 +116,22 @@ def plug(
             links.set_up(CONTAINER_LINK, index=link.index),
             routes.add("", gateway=gateway, why="to everywhere else"),
         )
+    # the bridge's port first: with its first port the bridge itself begins to carry
+    _await_carrying(netlink, host_link)
+    _await_carrying(netlink, bridge.name)
+
+
+def _await_carrying(netlink: Netlink, name: str) -> None:
+    """Wait until a link sends what it is given: a lost first SYN costs its sender a second.
+
+    Not for long: a machine this busy has other worries.
+    """
+    deadline = time.monotonic() + _CARRYING_TIMEOUT_S
+    while True:
+        link = links.find(netlink, name)
+        if link is None or link.carrying or time.monotonic() > deadline:
+            return
+        time.sleep(_CARRYING_POLL_S)
 
 
 def _open_without_ipv6() -> Netlink:

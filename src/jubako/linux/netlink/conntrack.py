@@ -116,16 +116,18 @@ def list_to_server(netlink: Netlink, address: str) -> Iterator[Connection]:
 
 def _dump(netlink: Netlink, filter_: bytes) -> Iterator[Connection]:
     """All connections that match; kernels before 5.8 refuse or ignore the filter and send all."""
-    request = Request(
-        _kind(_IPCTNL_MSG_CT_GET), 0, _HEADER + filter_, shell="conntrack -L", path="connections"
-    )
-    try:
-        messages = netlink.dump(request)
-    except KernelError as exc:
-        if exc.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
-            raise
-        request.body = _HEADER
-        messages = netlink.dump(request)
+    kind = _kind(_IPCTNL_MSG_CT_GET)
+    request = Request(kind, 0, b"", shell="conntrack -L", path="connections")
+    for body in (_HEADER + filter_, _HEADER):
+        request.body = body
+        try:
+            messages = netlink.dump(request)
+            break
+        except KernelError as exc:
+            if exc.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+                raise
+    else:
+        return  # a kernel without ctnetlink
     yield from map(Connection, messages)
 
 

@@ -51,6 +51,8 @@ IFLA_BRPORT_ISOLATED = 33
 VETH_INFO_PEER = 1
 
 BR_STATE_DISABLED = 0
+IF_OPER_UNKNOWN = 0
+IF_OPER_UP = 6
 
 RTEXT_FILTER_SKIP_STATS = 8
 
@@ -67,7 +69,7 @@ class Link:
     """
 
     __slots__ = __match_args__ = (
-        "index", "name", "kind", "flags", "mtu", "address", "master", "peer", "alias",
+        "index", "name", "kind", "flags", "mtu", "address", "master", "peer", "alias", "operstate",
     )  # fmt: skip
 
     def __init__(self, message: codec.Message):
@@ -79,12 +81,23 @@ class Link:
         self.master = codec.integer(found.get(IFLA_MASTER))
         self.peer = codec.integer(found.get(IFLA_LINK))
         self.alias = codec.string(found.get(IFLA_IFALIAS))
+        self.operstate = codec.integer(found.get(IFLA_OPERSTATE))
         info = codec.mapping(found.get(IFLA_LINKINFO, b""))
         self.kind = codec.string(info.get(IFLA_INFO_KIND))
 
     @property
     def up(self) -> bool:
+        """Set up by somebody."""
         return bool(self.flags & IFF_UP)
+
+    @property
+    def carrying(self) -> bool:
+        """Up, and the kernel has noticed that the other end is, too: packets are sent, not dropped.
+
+        The kernel's link watch does this a moment later; asking for one link makes it do so at
+        once since Linux 6.14.
+        """
+        return self.up and self.operstate in (IF_OPER_UP, IF_OPER_UNKNOWN)
 
 
 def _header(index: int = 0, flags: int = 0, change: int = 0) -> bytes:
