@@ -128,7 +128,7 @@ def test_published_ports_are_listed(jubako: Jubako, busybox: str) -> None:
     assert jubako.ok("port", "box", "80") == "127.0.0.1:18080"
     assert jubako.ok("ps", "--format", "{{.Ports}}") == "127.0.0.1:18080->80/tcp"
     found = jubako("port", "box", "81")
-    assert found == (1, "", "jubako: no public port '81' published for box\n")
+    assert found == (1, "", "jubako: No public port '81' published for box\n")
 
 
 def test_version_and_info(jubako: Jubako, root_dir: Path) -> None:

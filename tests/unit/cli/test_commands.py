@@ -115,7 +115,7 @@ def test_port_refuses() -> None:
             word,
         )
 
-    with pytest.raises(NotFound, match="no public port '443' published for c"):
+    with pytest.raises(NotFound, match="No public port '443' published for c"):
         port("443")
     with pytest.raises(InvalidArgument, match=r"invalid port \(x\): strconv.ParseUint"):
         port("x")

@@ -264,6 +264,17 @@ def test_images_by_name_is_a_filter() -> None:
     assert call == ("list", ({"dangling": ["true"], "reference": ["bb*"]},), {"all": False})
 
 
+def test_images_named_like_a_command_get_a_hint() -> None:
+    session = Recorder(images={"list": []})
+    session.path = "jubako images"
+    run(session, "images", "ls")
+    assert session.stderr == '\nNo images found matching "ls": did you mean "jubako image ls"?\n'
+    session.path = "jubako image ls"
+    session.stderr = ""
+    run(session, "images", "ls")
+    assert session.stderr == ""
+
+
 def test_history() -> None:
     steps = [
         {"Id": IMAGE, "Created": int(time.time()) - 7300, "CreatedBy": "CMD [\"sh\"]\tx" + "y" * 60,

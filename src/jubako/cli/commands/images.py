@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 
-from jubako.cli import filters, listing, units
+from jubako.cli import filters, listing, tree, units
 from jubako.cli.flags import STRING, Command, Flag
+from jubako.cli.goquote import quote
+from jubako.cli.session import PROGRAM
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,7 +51,16 @@ def run(session: Session, call: Call) -> int:
         quiet=call.flag("quiet"),
         columns=_WITH_DIGEST if digests else _COLUMNS,
     )
+    if call.args and not found and session.path.endswith(" images"):
+        _hint(session, call.args[0])
     return 0
+
+
+def _hint(session: Session, name: str) -> None:
+    """`jubako images ls` looks for an image called ls, which is seldom what was meant."""
+    if name in {*tree.GROUPS["image"], *tree.ALIASES["image"]}:
+        question = f'did you mean "{PROGRAM} image {name}"?'
+        session.err(f"\nNo images found matching {quote(name)}: {question}")
 
 
 def _rows(image: Any, by_digest: bool, show_digest: bool) -> Iterator[dict[str, Any]]:

@@ -38,7 +38,7 @@ def _one(ports: dict[str, list[dict[str, str]] | None], name: str, text: str) ->
         raise InvalidArgument(f"invalid port ({number}): {exc}") from None
     bindings = ports.get(f"{number}/{protocol or 'tcp'}")
     if not bindings:
-        raise NotFound(f"no public port '{text}' published for {name}")
+        raise NotFound(f"No public port '{text}' published for {name}")
     return [_address(binding) for binding in bindings]
 
 
