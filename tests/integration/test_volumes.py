@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from jubako import Engine
 from jubako.errors import ContainerFailed, InvalidArgument, JubakoError
-from jubako.linux import mount
+from jubako.linux import atomic, mount
 
 
 def run(engine: Engine, script: str, image: str = "busybox", **host: Any) -> str:
@@ -280,3 +281,57 @@ def test_containers_share_the_tmpfs_of_a_volume(engine: Engine, busybox: str) ->
     pid = engine.containers.inspect(made)["State"]["Pid"]
     assert Path(f"/proc/{pid}/root/m/two").read_text() == "also\n"
     assert os.listdir(engine.volumes.inspect("mem")["Mountpoint"]) == []
+
+
+@pytest.fixture
+def swapping(engine: Engine) -> Iterator[str]:
+    """A volume in which `part` is a directory and a link to `/` by turns, thousands a second."""
+    data = Path(engine.volumes.create("swap")["Mountpoint"])
+    (data / "part").mkdir()
+    (data / "part/good").touch()
+    (data / "other").symlink_to("/")
+    pid = os.fork()
+    if pid == 0:
+        try:
+            fd = os.open(data, os.O_RDONLY | os.O_DIRECTORY)
+            while True:
+                atomic.renameat2(fd, "part", fd, "other", atomic.RENAME_EXCHANGE)
+        finally:
+            os._exit(1)
+    yield "swap"
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
+def test_swapped_links_lead_no_mount_to_the_host(
+    engine: Engine, busybox: str, swapping: str, tmp_path: Path
+) -> None:
+    """CVE-2021-30465: the target of a mount lies in a volume that somebody else changes."""
+    canary = f"jbk-canary-{os.getpid()}"
+    (tmp_path / "source").mkdir()
+    for _ in range(15):
+        try:
+            run(
+                engine,
+                "true",
+                Binds=[f"{swapping}:/v", f"{tmp_path}/source:/v/part/{canary}"],
+            )
+        except JubakoError:
+            pass  # a start may fail, it may not leave the container
+        assert not Path("/", canary).exists()
+
+
+def test_a_swapped_subpath_is_the_volumes_or_nothing(
+    engine: Engine, busybox: str, swapping: str
+) -> None:
+    part = {
+        "Type": "volume",
+        "Source": swapping,
+        "Target": "/s",
+        "VolumeOptions": {"Subpath": "part", "NoCopy": True},
+    }
+    for _ in range(15):
+        try:
+            assert run(engine, "ls -A /s", Mounts=[part]) == "good\n"
+        except JubakoError:
+            pass
