@@ -15,6 +15,16 @@ import struct
 from jubako.errors import JubakoError, KernelError, Unavailable
 from jubako.linux import process
 from jubako.linux.netlink import codec
+from jubako.linux.netlink.nfnetlink import (
+    NFNL_SUBSYS_NFTABLES,
+    NFT_MSG_DELSETELEM,
+    NFT_MSG_GETCHAIN,
+    NFT_MSG_GETSET,
+    NFT_MSG_GETSETELEM,
+    NFT_MSG_GETTABLE,
+    NFT_MSG_NEWSETELEM,
+    nftables_type,
+)
 from jubako.linux.netlink.socket import NETLINK_NETFILTER, Netlink, Request
 from jubako.linux.trace import traced
 
@@ -26,17 +36,8 @@ if TYPE_CHECKING:
 NFPROTO_IPV4 = socket.AF_INET
 FAMILIES = {"inet": 1, "ip": socket.AF_INET, "ip6": socket.AF_INET6}
 
-_NFNL_SUBSYS_NFTABLES = 10
 _NFNL_MSG_BATCH_BEGIN = 16
 _NFNL_MSG_BATCH_END = 17
-NFT_MSG_GETTABLE = 1
-NFT_MSG_DELTABLE = 2
-NFT_MSG_GETCHAIN = 4
-NFT_MSG_GETSET = 10
-NFT_MSG_NEWSETELEM = 12
-NFT_MSG_GETSETELEM = 13
-NFT_MSG_DELSETELEM = 14
-NFT_MSG_NEWGEN = 15
 
 _NFTA_TABLE_NAME = 1
 _NFTA_CHAIN_TABLE = 1
@@ -145,17 +146,12 @@ def _header(family: int, resource: int = 0) -> bytes:
     return _NFGENMSG.pack(family, 0, struct.pack(">H", resource))
 
 
-def message_type(message: int) -> int:
-    """The nlmsg_type of a message NFT_MSG_*."""
-    return (_NFNL_SUBSYS_NFTABLES << 8) | message
-
-
 def table_exists(netlink: Netlink, family: str, name: str) -> bool:
     """Whether there is such a table, without starting a program."""
     body = _header(FAMILIES[family]) + codec.text(_NFTA_TABLE_NAME, name)
     shell = f"nft list table {family} {name}"
     return (
-        netlink.get(Request(message_type(NFT_MSG_GETTABLE), 0, body, shell=shell, path=name))
+        netlink.get(Request(nftables_type(NFT_MSG_GETTABLE), 0, body, shell=shell, path=name))
         is not None
     )
 
@@ -166,7 +162,7 @@ def set_exists(netlink: Netlink, family: str, table: str, name: str) -> bool:
     body += codec.text(_NFTA_SET_TABLE, table) + codec.text(_NFTA_SET_NAME, name)
     shell = f"nft list set {family} {table} {name}"
     return (
-        netlink.get(Request(message_type(NFT_MSG_GETSET), 0, body, shell=shell, path=name))
+        netlink.get(Request(nftables_type(NFT_MSG_GETSET), 0, body, shell=shell, path=name))
         is not None
     )
 
@@ -208,7 +204,7 @@ def change_elements(
         *_element_requests(NFT_MSG_NEWSETELEM, codec.NLM_F_CREATE, "add", family, table, add, why),
     ]
     if requests:
-        marker = _header(0, _NFNL_SUBSYS_NFTABLES)
+        marker = _header(0, NFNL_SUBSYS_NFTABLES)
         shell = f"nft change elements of {family} {table}"
         begin = Request(_NFNL_MSG_BATCH_BEGIN, 0, marker, shell=shell, path=table)
         end = Request(_NFNL_MSG_BATCH_END, 0, marker, shell=shell, path=table)
@@ -238,7 +234,12 @@ def _element_requests(
             shell = f"nft {verb} element {family} {table} {name} {{ {words} }}"
             requests.append(
                 Request(
-                    message_type(message), flags, body, shell=shell, path=f"{table} {name}", why=why
+                    nftables_type(message),
+                    flags,
+                    body,
+                    shell=shell,
+                    path=f"{table} {name}",
+                    why=why,
                 )
             )
     return requests
@@ -272,7 +273,7 @@ def list_elements(netlink: Netlink, family: str, table: str, name: str) -> list[
     body = _header(FAMILIES[family])
     body += codec.text(_NFTA_LIST_TABLE, table) + codec.text(_NFTA_LIST_SET, name)
     shell = f"nft list set {family} {table} {name}"
-    request = Request(message_type(NFT_MSG_GETSETELEM), 0, body, shell=shell, path=name)
+    request = Request(nftables_type(NFT_MSG_GETSETELEM), 0, body, shell=shell, path=name)
     try:
         messages = netlink.dump(request)
     except KernelError as exc:
@@ -297,7 +298,7 @@ def list_base_chains(netlink: Netlink, family: str) -> list[tuple[str, str, int,
     body = _header(FAMILIES[family])
     found = []
     for message in netlink.dump(
-        Request(message_type(NFT_MSG_GETCHAIN), 0, body, shell=shell, path=family)
+        Request(nftables_type(NFT_MSG_GETCHAIN), 0, body, shell=shell, path=family)
     ):
         chain = codec.mapping(message.body[_NFGENMSG.size :])
         hook = codec.mapping(chain.get(_NFTA_CHAIN_HOOK, b"")).get(_NFTA_HOOK_HOOKNUM)

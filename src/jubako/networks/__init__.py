@@ -11,6 +11,20 @@ the nftables table and says how it gets along with the host's own rules.
 
 from __future__ import annotations
 
-from jubako.networks.service import NetworkService
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jubako.networks.service import NetworkService
 
 __all__ = ["NetworkService"]
+
+
+if not TYPE_CHECKING:  # loaded when it is used: a monitor that only serves needs other modules
+
+    def __getattr__(name: str) -> object:
+        if name != "NetworkService":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from jubako.networks.service import NetworkService
+
+        return NetworkService

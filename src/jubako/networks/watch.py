@@ -10,9 +10,8 @@ from __future__ import annotations
 import struct
 
 from jubako.errors import JubakoError, KernelError
-from jubako.linux import nft
 from jubako.linux.loop import READ
-from jubako.linux.netlink import NETLINK_NETFILTER, Netlink
+from jubako.linux.netlink import NETLINK_NETFILTER, Netlink, nfnetlink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
     from jubako.linux.loop import EventLoop, Timer
 
-_NFNLGRP_NFTABLES = 7
 _SETTLE_S = 0.05  # a reload removes and adds in several steps
 _RETRY_S = 2.0
 
@@ -36,7 +34,7 @@ class Watch:
         self._loop = loop
         self._repair = repair
         self._timer: Timer | None = None
-        self._netlink = Netlink(NETLINK_NETFILTER, groups=(_NFNLGRP_NFTABLES,))
+        self._netlink = Netlink(NETLINK_NETFILTER, groups=(nfnetlink.NFNLGRP_NFTABLES,))
         self._netlink.attach_filter(_filter())
         loop.add(self._netlink.fileno(), READ, self._changed)
 
@@ -68,10 +66,14 @@ def _filter() -> bytes:
     """A program for SO_ATTACH_FILTER (bpf(4) of BSD): drop what starts with a message on elements
     or the end of a transaction, and take everything else."""
     load_half, jump_equal, return_ = 0x28, 0x15, 0x06
-    unwanted = (nft.NFT_MSG_NEWSETELEM, nft.NFT_MSG_DELSETELEM, nft.NFT_MSG_NEWGEN)
+    unwanted = (
+        nfnetlink.NFT_MSG_NEWSETELEM,
+        nfnetlink.NFT_MSG_DELSETELEM,
+        nfnetlink.NFT_MSG_NEWGEN,
+    )
     program = [(load_half, 0, 0, 4)]  # nlmsg_type; BPF reads it in network byte order
     for index, message in enumerate(unwanted):
-        (value,) = struct.unpack(">H", struct.pack("=H", nft.message_type(message)))
+        (value,) = struct.unpack(">H", struct.pack("=H", nfnetlink.nftables_type(message)))
         program.append((jump_equal, len(unwanted) - index, 0, value))
     program += [(return_, 0, 0, 0xFFFFFFFF), (return_, 0, 0, 0)]
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in program)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jubako.linux import nft
-from jubako.linux.netlink import codec
+from jubako.linux.netlink import codec, nfnetlink
 
 
 def test_fields_are_padded_to_four_bytes_in_network_order() -> None:
@@ -41,7 +41,7 @@ def test_many_elements_are_spread_over_messages() -> None:
         nft.Element("m", nft.port(i), nft.address("10.0.0.1"), "x" * 64) for i in range(900)
     ]
     requests = nft._element_requests(
-        nft.NFT_MSG_NEWSETELEM, 0, "add", "ip", "t", [*elements, nft.Element("n", b"")], ""
+        nfnetlink.NFT_MSG_NEWSETELEM, 0, "add", "ip", "t", [*elements, nft.Element("n", b"")], ""
     )
     assert len(requests) == 4
     assert requests[-1].path == "t n"

@@ -10,7 +10,6 @@ import os
 
 from jubako.errors import KernelError
 from jubako.linux.netlink.socket import Netlink
-from jubako.linux.ns import CLONE_NEWNET, setns
 from jubako.linux.trace import traced
 
 TYPE_CHECKING = False
@@ -26,6 +25,8 @@ def call_in(netns_fd: int, function: Callable[[], T], *, why: str = "") -> T:
 
     The thread is back in its own namespace afterwards, also when `function` raises.
     """
+    from jubako.linux.ns import CLONE_NEWNET, setns  # ctypes: not for those who only listen
+
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         setns(netns_fd, CLONE_NEWNET, why=why)

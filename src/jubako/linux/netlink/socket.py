@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
+import array
 import errno
 import socket
 import struct
@@ -102,8 +102,8 @@ class Netlink:
     def attach_filter(self, program: bytes) -> None:
         """SO_ATTACH_FILTER: let a classic BPF program (struct sock_filter ...) choose the messages
         that are received."""
-        buffer = ctypes.create_string_buffer(program, len(program))
-        fprog = struct.pack("HP", len(program) // 8, ctypes.addressof(buffer))
+        buffer = array.array("B", program)
+        fprog = struct.pack("HP", len(program) // 8, buffer.buffer_info()[0])
         try:
             self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, fprog)
         except OSError as exc:
