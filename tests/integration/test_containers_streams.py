@@ -155,7 +155,7 @@ def test_logs_tail_since_until_timestamps(engine: Engine, busybox: str) -> None:
     stamped = logged(engine, identity, timestamps=True).splitlines()
     stamp, _, text = stamped[1].partition(b" ")
     assert text == b"2" and stamp.endswith(b"Z") and len(stamp) == 30
-    from jubako.containers.table import seconds
+    from jubako.containers.times import seconds
 
     at = seconds(stamp.decode())
     assert logged(engine, identity, since=at) == b"2\n3\n4\n"

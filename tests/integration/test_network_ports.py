@@ -19,7 +19,7 @@ from jubako.errors import Conflict, KernelError
 from jubako.linux import nft
 from jubako.linux.loop import EventLoop
 from jubako.networks import NetworkService, endpoints, firewall
-from jubako.networks.ports import close_all
+from jubako.networks.listener import close_all
 from jubako.networks.portspec import parse_publish
 from jubako.store import Store
 from tests.fixtures.isolation import in_network

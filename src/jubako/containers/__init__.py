@@ -14,6 +14,18 @@
 
 from __future__ import annotations
 
-from jubako.containers.service import ContainerService
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jubako.containers.service import ContainerService
 
 __all__ = ["ContainerService"]
+
+
+if not TYPE_CHECKING:  # loaded when it is used: a monitor that only serves needs other modules
+
+    def __getattr__(name: str) -> object:
+        if name != "ContainerService":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from jubako.containers.service import ContainerService
+
+        return ContainerService

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import time
 
-from jubako.containers.table import timestamp
 from jubako.containers.takedown import forget_locks, run_all
+from jubako.containers.times import timestamp
 from jubako.errors import InvalidArgument, NameInUse
 from jubako.linux.removal import remove_tree
 from jubako.store import point

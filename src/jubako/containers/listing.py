@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from jubako.containers.table import seconds
+from jubako.containers.times import seconds
 from jubako.errors import InvalidArgument
 
 TYPE_CHECKING = False

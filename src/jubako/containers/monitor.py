@@ -19,23 +19,22 @@ import signal
 import socket
 import sys
 
-from jubako.containers import frames, report
+from jubako.containers import report, slim
 from jubako.containers.logs import open_writer, parse_options
+from jubako.containers.remove import remove_container
+from jubako.containers.setup import Setup, start_error_code
 from jubako.containers.stdio import Stdio as Streams
-from jubako.containers.takedown import remove_files, run_all, take_down
+from jubako.containers.supervisor import Supervisor
+from jubako.containers.takedown import run_all, take_down
 from jubako.errors import JubakoError
-from jubako.linux import fds, prctl, pty, trace
-from jubako.linux.loop import READ, EventLoop
+from jubako.linux import fds, prctl, trace
+from jubako.linux.loop import EventLoop
 from jubako.store import boot_id, point
 from jubako.store.lock import Lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
     from jubako.containers.services import Services
-    from jubako.containers.setup import Setup
     from jubako.containers.table import Container
     from jubako.runtime import Process
 
@@ -131,7 +130,7 @@ def _detach(
         if os.fork() == 0:
             kept = [lock_fd, channel.fileno(), client.fileno() if client is not None else -1]
             _leave_caller(kept)
-            Monitor(services, container, channel, client).main()
+            Monitor(services, container, channel, client, lock_fd).main()
         status = 0
     finally:
         os._exit(status)
@@ -146,27 +145,28 @@ class Monitor:
         container: Container,
         channel: socket.socket,
         client: socket.socket | None,
+        lock_fd: int,
     ):
         self._services = services
         self._container = container
         self._channel = channel
         self._client = client
+        self._lock_fd = lock_fd
         self._loop = EventLoop()
-        self._setup: Setup | None = None
+        self._setup = Setup(services, container)
         self._process: Process | None = None
-        self._streams: Streams | None = None
-        self._listener: socket.socket | None = None
 
     def main(self) -> None:
         """Start, serve, clean up.  Never returns."""
         try:
             try:
-                self._start()
+                self._streams = self._open_streams()
+                process = self._process = self._create_process()
+                listener = self._start(process)
             except BaseException as exc:
                 self._fail(exc)
             else:
-                self._serve()
-                self._finish()
+                self._serve(self._setup, process, listener)
         except BaseException as exc:  # nobody is left to tell but the row
             self._note(f"monitor: {report.pack_error(exc)['message']}")
         finally:
@@ -174,60 +174,52 @@ class Monitor:
 
     # start
 
-    def _start(self) -> None:
-        from jubako.containers.setup import Setup
-
+    def _open_streams(self) -> Streams:
         config = self._container.record["Config"]
-        self._streams = Streams(
-            self._loop,
-            self._open_log(),
-            stdin_once=bool(config.get("StdinOnce")) and not config.get("Tty"),
-        )
-        self._setup = Setup(self._services, self._container)
-        process = self._create_process(self._setup)
-        self._process = process
-        self._listen()
-        if self._client is not None:
-            stdin = bool(config.get("AttachStdin"))
-            self._streams.add(self._client).greet(wants_stdin=stdin, wants_output=True)
-        self._services.runtime(self._container).start(self._container.id)
-        point("containers.start.started")
-        self._record_start(process)
-
-    def _open_log(self) -> Any:
-        chosen = self._container.record["HostConfig"].get("LogConfig") or {"Type": "", "Config": {}}
+        chosen = self._container.record["HostConfig"]["LogConfig"]
         options = parse_options(chosen["Type"], chosen["Config"])
         directory = self._services.directory(self._container.id)
-        return open_writer(directory, self._container.id, options)
+        return Streams(
+            self._loop,
+            open_writer(directory, self._container.id, options),
+            stdin_once=bool(config.get("StdinOnce")) and not config.get("Tty"),
+        )
 
-    def _create_process(self, setup: Setup) -> Process:
+    def _create_process(self) -> Process:
         """Give the container its streams; ours stay with `Streams`, its own are closed here."""
         from jubako.runtime import Stdio
 
-        assert self._streams is not None
         config = self._container.record["Config"]
         if config.get("Tty"):
-            process = setup.create(Stdio(-1, -1, -1))
-            console = process.console
-            assert console is not None
-            self._streams.connect(
-                console=console,
-                resize=lambda rows, columns: pty.set_size(console, columns, rows),
-            )
+            process = self._setup.create(Stdio(-1, -1, -1))
+            assert process.console is not None
+            self._streams.connect(console=process.console)
             return process
         stdin = os.pipe2(os.O_CLOEXEC) if config.get("OpenStdin") else None
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         stdout, stderr = os.pipe2(os.O_CLOEXEC), os.pipe2(os.O_CLOEXEC)
         theirs = Stdio(stdin[0] if stdin else null, stdout[1], stderr[1])
         try:
-            process = setup.create(theirs)
+            process = self._setup.create(theirs)
         finally:
             for fd in {null, theirs.stdin, theirs.stdout, theirs.stderr}:
                 os.close(fd)
         self._streams.connect(stdin=stdin[1] if stdin else -1, stdout=stdout[0], stderr=stderr[0])
         return process
 
-    def _listen(self) -> None:
+    def _start(self, process: Process) -> socket.socket:
+        """Let init execute the program, and record that; returns the attach socket."""
+        config = self._container.record["Config"]
+        listener = self._listen()
+        if self._client is not None:
+            stdin = bool(config.get("AttachStdin"))
+            self._streams.add(self._client).greet(wants_stdin=stdin, wants_output=True)
+        self._services.runtime(self._container).start(self._container.id)
+        point("containers.start.started")
+        self._record_start(process)
+        return listener
+
+    def _listen(self) -> socket.socket:
         self._services.store.run_directory(self._container.id)
         path = self._services.attach_socket(self._container.id)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -235,21 +227,11 @@ class Monitor:
         listener.bind(path)
         os.chmod(path, 0o600)
         listener.listen(64)
-        self._listener = listener
-        self._loop.add(listener.fileno(), READ, self._accept)
-
-    def _accept(self, events: int) -> None:
-        assert self._listener is not None and self._streams is not None
-        try:
-            connection, _ = self._listener.accept()
-        except OSError:
-            return
-        self._streams.add(connection)
+        return listener
 
     def _record_start(self, process: Process) -> None:
-        from jubako.containers.table import now
+        from jubako.containers.times import now
 
-        assert self._setup is not None
         self._services.table.update(
             self._container.id,
             status="running",
@@ -265,86 +247,38 @@ class Monitor:
 
     def _fail(self, exc: BaseException) -> None:
         """Undo what the start did, record why it failed, and tell the launcher."""
-        from jubako.containers.setup import start_error_code
-
         packed = report.pack_error(exc)
         code = start_error_code(exc) if isinstance(exc, JubakoError) else 128
         if self._process is not None:
             _kill_and_reap(self._process.pid)
-        run_all([*self._undo(), lambda: take_down(self._services, self._container)])
+        run_all([self._setup.leave_mounts, lambda: take_down(self._services, self._container)])
         if self._container.record["HostConfig"].get("AutoRemove"):
-            run_all([lambda: remove_files(self._services, self._container)])
+            run_all([lambda: remove_container(self._services, self._container, volumes=True)])
         else:
             self._services.table.update(self._container.id, error=packed["message"], exit_code=code)
         report.send(self._channel, {"error": packed})
 
-    def _undo(self) -> list[Callable[[], object]]:
-        return [] if self._setup is None else [self._setup.leave_mounts]
-
     # serve
 
-    def _serve(self) -> None:
-        assert self._process is not None and self._setup is not None
-        self._forget_start()
-        self._loop.add(self._process.pidfd, READ, lambda events: self._loop.stop())
-        self._services.networks.serve(self._loop, self._container.id, self._setup.endpoint)  # type: ignore[arg-type]
-        self._loop.run()
-
-    def _forget_start(self) -> None:
-        """Give back what only the start needed: the database, garbage of the set-up."""
-        self._services.store.close()
-        gc.collect()
-
-    # end
-
-    def _finish(self) -> None:
-        """Init has ended: drain, take down, record, tell, remove, in this order."""
-        from jubako.containers.table import now
-
-        assert self._setup is not None and self._process is not None and self._streams is not None
-        _, status = os.waitpid(self._process.pid, 0)
-        code = os.waitstatus_to_exitcode(status)
-        code = 128 - code if code < 0 else code
-        oom = self._oom_killed()
-        if self._listener is not None:
-            self._loop.remove(self._listener.fileno())
-            self._listener.close()
-        self._streams.drain()
-        point("containers.exit.drained")
-        errors = run_all(
-            [self._setup.leave_mounts, lambda: take_down(self._services, self._container)]
+    def _serve(self, setup: Setup, process: Process, listener: socket.socket) -> None:
+        supervisor = Supervisor(
+            self._loop,
+            self._streams,
+            lambda: self._services,
+            container_id=self._container.id,
+            pid=process.pid,
+            pidfd=process.pidfd,
+            listener=listener,
+            host_mounts=setup.host_mounts,
         )
-        self._streams.drain()  # processes that outlived init (`--pid host`) are gone now as well
-        error = "; ".join(str(exc) for exc in errors)
-        self._services.table.update(
+        supervisor.network = self._services.networks.serve(
+            self._loop,
             self._container.id,
-            status="exited",
-            exit_code=code,
-            oom_killed=int(oom),
-            finished=now(),
-            error=error,
+            setup.endpoint,  # type: ignore[arg-type]
         )
-        point("containers.exit.recorded")
-        self._streams.broadcast(frames.encode(frames.EXITED, f"{code} {error}".encode()))
-        if self._container.record["HostConfig"].get("AutoRemove"):
-            run_all([lambda: self._remove()])
-        self._streams.broadcast(frames.encode(frames.GONE))
-        self._streams.close()
-
-    def _oom_killed(self) -> bool:
-        from jubako.linux.cgroups import Cgroup
-
-        parent = self._container.record["HostConfig"].get("CgroupParent", "")
-        try:
-            return Cgroup(self._services.cgroup_path(self._container.id, parent)).oom_kills() > 0
-        except JubakoError:
-            return False
-
-    def _remove(self) -> None:
-        """`--rm`: the container, and the anonymous volumes that were made for it."""
-        from jubako.containers.remove import remove_container
-
-        remove_container(self._services, self._container, volumes=True)
+        self._services.store.close()
+        slim.schedule(supervisor, self._services.store.path, self._lock_fd)
+        supervisor.serve()
 
     def _note(self, text: str) -> None:
         try:

@@ -76,7 +76,7 @@ def _monitor_is_dead(services: Services, container: Container) -> bool:
 
 
 def _record_end(services: Services, container: Container) -> None:
-    from jubako.containers.table import now
+    from jubako.containers.times import now
 
     if container.boot_id == boot_id():
         take_down(services, container)

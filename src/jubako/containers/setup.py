@@ -43,7 +43,7 @@ class Setup:
         self.rootfs = f"{self._directory}/rootfs"
         self.endpoint: dict[str, Any] = {}
         self._shared: dict[str, int] = {}
-        self._host_mounts = -1
+        self.host_mounts = -1
         self._netns_fd = -1
         self._network_path: str | None = None
 
@@ -62,7 +62,7 @@ class Setup:
 
     def isolate_mounts(self) -> None:
         """A mount namespace of our own, that follows the host's mounts but tells it none."""
-        self._host_mounts = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        self.host_mounts = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         if self._record["Mounts"]:
             self._shared = mounts.open_shared(self._record["Mounts"])
         ns.unshare(ns.CLONE_NEWNS, why="keep the container's mounts out of the host's view")
@@ -70,11 +70,11 @@ class Setup:
 
     def leave_mounts(self) -> None:
         """Back to the host's mount namespace: the one of our own dies, with all that it holds."""
-        if self._host_mounts >= 0:
+        if self.host_mounts >= 0:
             why = "let go of the container's mounts"
-            ns.setns(self._host_mounts, ns.CLONE_NEWNS, why=why)
-            os.close(self._host_mounts)
-            self._host_mounts = -1
+            ns.setns(self.host_mounts, ns.CLONE_NEWNS, why=why)
+            os.close(self.host_mounts)
+            self.host_mounts = -1
 
     # network
 

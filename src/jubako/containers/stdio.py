@@ -15,14 +15,16 @@ import os
 import socket
 
 from jubako.containers import frames
+from jubako.containers.logs.writer import LogWriter
 from jubako.errors import JubakoError
+from jubako.linux import pty
 from jubako.linux.loop import READ, WRITE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
-    from jubako.containers.logs import LogWriter
     from jubako.linux.loop import EventLoop
 
 _READ_BYTES = 1 << 16
@@ -135,7 +137,7 @@ class Stdio:
         self._stdin = -1
         self._input = bytearray()
         self._input_ended = False
-        self._resize: Callable[[int, int], None] | None = None
+        self._console = -1
         self._throttled = False
         self._connected = False
 
@@ -146,14 +148,13 @@ class Stdio:
         stdout: int = -1,
         stderr: int = -1,
         console: int = -1,
-        resize: Callable[[int, int], None] | None = None,
     ) -> None:
         """Take the container's descriptors, which belong to this object from here on.
 
         stdin: write end of its stdin.  stdout, stderr: read ends.  console: the pty master of a
-        container with a terminal, in place of the three.  resize: called with rows and columns.
+        container with a terminal, in place of the three.
         """
-        self._resize = resize
+        self._console = console
         self._connected = True
         if console >= 0:
             stdin, stdout = console, console
@@ -233,7 +234,7 @@ class Stdio:
         self.loop.remove(fd)
         del self._outputs[fd]
         if fd == self._stdin:
-            self._stdin = -1
+            self._stdin = self._console = -1
         os.close(fd)
 
     def drain(self) -> None:
@@ -299,8 +300,43 @@ class Stdio:
         self._stdin = -1
 
     def resize(self, rows: int, columns: int) -> None:
-        if self._resize is not None and rows and columns:
-            self._resize(rows, columns)
+        if self._console >= 0 and rows and columns:
+            pty.set_size(self._console, columns, rows)
+
+    # exec
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way but what the container has still to write."""
+        return not self._clients and not self._input
+
+    def hand_over(self) -> dict[str, Any]:
+        """What `take_over` makes the same of after an exec; only while `idle`."""
+        names = {name: fd for fd, name in self._outputs.items()}
+        fds = {"stdin": self._stdin, "console": self._console, **names}
+        if self._console >= 0:
+            fds = {"console": self._console}
+        for fd in fds.values():
+            if fd >= 0:
+                os.set_inheritable(fd, True)
+        return {
+            "fds": fds,
+            "input_ended": self._input_ended,
+            "stdin_once": self._stdin_once,
+            "log": self._log.hand_over(),
+        }
+
+    @classmethod
+    def take_over(cls, loop: EventLoop, state: dict[str, Any]) -> Stdio:
+        """Go on with what `hand_over` described, in the process that inherited the descriptors."""
+        for fd in state["fds"].values():
+            if fd >= 0:
+                os.set_inheritable(fd, False)
+        log = LogWriter.take_over(state["log"])
+        streams = cls(loop, log, stdin_once=state["stdin_once"])
+        streams._input_ended = state["input_ended"]
+        streams.connect(**state["fds"])
+        return streams
 
     def close(self) -> None:
         """Send the clients what they have not read, and close everything."""

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from jubako.linux.netlink.links import Link
     from jubako.networks.ground import Ground
+    from jubako.networks.listener import Listener
     from jubako.networks.model import Endpoint, PortMapping
-    from jubako.networks.ports import Listener
     from jubako.store import Store
 
 _LINK_NAME_TRIES = 5

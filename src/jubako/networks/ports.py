@@ -13,6 +13,7 @@ import socket
 
 from jubako.errors import Conflict, KernelError
 from jubako.linux.netlink import read_sysctl
+from jubako.networks.listener import Listener, close_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,46 +29,6 @@ _IP_PKTINFO = 8
 
 ANY_IPV4 = "0.0.0.0"
 ANY_IPV6 = "::"
-
-
-class Listener:
-    """One port of the host held for a container.
-
-    socket: bound, and listening if TCP; it does not block.  None for SCTP, whose packets only the
-    firewall's maps pass on.  Owns the socket.
-    """
-
-    __slots__ = (
-        "protocol", "host_ip", "host_port", "container_port", "socket",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        protocol: str,
-        host_ip: str,
-        host_port: int,
-        container_port: int,
-        bound: socket.socket | None,
-    ):
-        self.protocol = protocol
-        self.host_ip = host_ip
-        self.host_port = host_port
-        self.container_port = container_port
-        self.socket = bound
-
-    def __repr__(self) -> str:
-        target = f"{self.container_port}/{self.protocol}"
-        return f"Listener({self.host_ip}:{self.host_port} -> {target})"
-
-    def close(self) -> None:
-        """Give up the socket; the row in the table is another matter.  Idempotent."""
-        if self.socket is not None:
-            self.socket.close()
-
-
-def close_all(listeners: Iterable[Listener]) -> None:
-    for listener in listeners:
-        listener.close()
 
 
 def reserve(store: Store, container_id: str, mappings: Sequence[PortMapping]) -> list[Listener]:

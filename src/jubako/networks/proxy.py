@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jubako.linux.loop import EventLoop
-    from jubako.networks.ports import Listener
+    from jubako.networks.listener import Listener
 
 _SPLICE_BYTES = 64 << 10  # what a pipe holds
 _ROUNDS = 16  # per event, so that one fast connection does not starve the others
@@ -38,7 +38,11 @@ _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Proxy:
-    """All listeners of one container.  close: end everything; the listeners are closed too."""
+    """All listeners of one container, served for as long as the loop runs.
+
+    The process must be in the host's network namespace whenever the loop calls back.
+    close: end everything; the listeners are closed too.
+    """
 
     def __init__(self, loop: EventLoop, listeners: Sequence[Listener], container_ip: str):
         self._listeners = listeners
@@ -50,19 +54,16 @@ class Proxy:
             kind = _TcpForwarder if listener.protocol == "tcp" else UdpForwarder
             self._forwarders.append(kind(loop, listener.socket, target))
 
+    @property
+    def idle(self) -> bool:
+        """Whether no connection and no exchange of datagrams is under way."""
+        return all(forwarder.idle for forwarder in self._forwarders)
+
     def close(self) -> None:
         for forwarder in self._forwarders:
             forwarder.close()
         for listener in self._listeners:
             listener.close()
-
-
-def serve(loop: EventLoop, listeners: Sequence[Listener], container_ip: str) -> Proxy:
-    """Serve the ports that `NetworkService.reserve` gave, for as long as the loop runs.
-
-    The process must be in the host's network namespace whenever the loop calls back.
-    """
-    return Proxy(loop, listeners, container_ip)
 
 
 class _TcpForwarder:
@@ -74,6 +75,10 @@ class _TcpForwarder:
         self._target = target
         self._connections: set[_Connection] = set()
         loop.add(listener.fileno(), READ, self._accept)
+
+    @property
+    def idle(self) -> bool:
+        return not self._connections
 
     def close(self) -> None:
         self._loop.remove(self._listener.fileno())

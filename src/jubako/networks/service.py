@@ -8,8 +8,8 @@ from jubako.errors import InvalidArgument, JubakoError, NotFound, raise_all
 from jubako.linux.netlink import Netlink
 from jubako.networks import bridge, endpoints, firewall, records
 from jubako.networks.ground import Ground
-from jubako.networks.ports import close_all
-from jubako.networks.watch import Watch
+from jubako.networks.listener import close_all
+from jubako.networks.serving import Serving
 from jubako.store import point
 
 TYPE_CHECKING = False
@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Sequence
 
     from jubako.linux.loop import EventLoop
+    from jubako.networks.listener import Listener
     from jubako.networks.model import Endpoint, NetworkContainer, NetworkRecord, PortMapping
-    from jubako.networks.ports import Listener
-    from jubako.networks.proxy import Proxy
     from jubako.store import Store
 
 
@@ -43,7 +42,7 @@ class NetworkService:
         self._store = store
         self._ground = Ground(store)
         self._held: dict[str, builtins.list[Listener]] = {}
-        self._serving: dict[str, builtins.list[Proxy | Watch]] = {}
+        self._serving: dict[str, Serving] = {}
 
     def close(self) -> None:
         """Give up sockets and ports that this process holds; nothing changes in the state."""
@@ -166,22 +165,26 @@ class NetworkService:
                 exc.add_note(f"while it was undone: {cleanup}")
             raise
 
-    def serve(self, loop: EventLoop, container_id: str, endpoint: Endpoint) -> None:
+    def serve(self, loop: EventLoop, container_id: str, endpoint: Endpoint) -> Serving:
         """In the process that attached: let the proxy serve the ports, and keep this root's rules
-        in place whoever flushes them, for as long as the loop runs; `detach` ends it."""
-        serving: builtins.list[Proxy | Watch] = []
-        if endpoint.get("HostLink"):
-            serving.append(Watch(loop, self._ground.repair_table))
-        listeners = self._held.get(container_id)
-        if listeners:
-            from jubako.networks import proxy
+        in place whoever flushes them, for as long as the loop runs.
 
-            serving.append(proxy.serve(loop, listeners, endpoint["IPAddress"]))
+        `detach` in the same process ends it.
+        """
+        repair = self.repair if endpoint.get("HostLink") else None
+        listeners = self._held.pop(container_id, [])
+        serving = Serving(loop, listeners, endpoint.get("IPAddress", ""), repair)
         self._serving[container_id] = serving
+        return serving
+
+    def repair(self) -> None:
+        """Make this root's rules anew if somebody removed them.  Raises KernelError."""
+        self._ground.repair_table()
 
     def _stop_serving(self, container_id: str) -> None:
-        for item in self._serving.pop(container_id, ()):
-            item.close()
+        serving = self._serving.pop(container_id, None)
+        if serving is not None:
+            serving.close()
         close_all(self._held.pop(container_id, ()))
 
     def loopback_only(self, netns_fd: int) -> None:

@@ -34,6 +34,10 @@ class UdpForwarder:
         self._sweeping = False
         loop.add(listener.fileno(), READ, self._receive)
 
+    @property
+    def idle(self) -> bool:
+        return not self._flows
+
     def close(self) -> None:
         self._loop.remove(self._listener.fileno())
         for key in tuple(self._flows):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jubako.containers.listing import human_duration
-from jubako.containers.table import seconds, timestamp
+from jubako.containers.times import seconds, timestamp
 
 HOUR, DAY = 3600, 86400
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 
-from jubako.containers.table import seconds
+from jubako.containers.times import seconds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,14 +10,14 @@ import json
 import os
 from contextlib import suppress
 
-from jubako.containers.table import now
+from jubako.containers.logs.options import LogOptions
+from jubako.containers.times import now
 from jubako.errors import KernelError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from jubako.containers.logs.options import LogOptions
+    from typing import Any
 
 MAX_RECORD_BYTES = 16 << 10
 
@@ -125,6 +125,27 @@ class LogWriter:
                 _compress(f"{self._path}.1")
         os.close(self._fd)
         self._open(self._path)
+
+    def hand_over(self) -> dict[str, Any]:
+        """What `take_over` makes the same of in another program, which opens the file itself."""
+        options = self._options
+        return {
+            "path": self._path,
+            "options": [
+                options.driver,
+                options.max_size_bytes,
+                options.max_files,
+                options.compress,
+            ],
+            "partial": {name: data.decode("latin-1") for name, data in self._partial.items()},
+        }
+
+    @classmethod
+    def take_over(cls, state: dict[str, Any]) -> LogWriter:
+        """Go on with what `hand_over` described."""
+        writer = cls(state["path"], LogOptions(*state["options"]))
+        writer._partial = {name: text.encode("latin-1") for name, text in state["partial"].items()}
+        return writer
 
     def close(self) -> None:
         """Record unfinished lines and close the file."""

@@ -1,0 +1,140 @@
+"""Making a monitor small once its container has run for a while.
+
+A monitor is forked from a command and has in memory what creating and starting took: measured,
+12 MB, where serving needs less than half.  A fresh interpreter at the start would cost every start
+20 ms; so the monitor replaces itself later, by execve(2), when it has a quiet moment:
+
+    monitor ── memfd: state as JSON, descriptors inheritable ── execve ──> python -I -S ── resume()
+
+The process stays the same: its PID, its children (init), its locks, its mount namespace and its
+being a subreaper survive an exec.  A container that ends before is not touched by any of this.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from jubako.containers.services import Services
+    from jubako.containers.supervisor import Supervisor
+
+AFTER_S = 1.0  # most containers that end soon have ended by then
+RETRY_S = 5.0  # a client was attached, or a connection proxied
+
+
+def schedule(supervisor: Supervisor, root: str, lock_fd: int) -> None:
+    """Let the monitor replace itself when it has nothing to do.
+
+    root: of the store.  lock_fd: the monitor's lock, which the new program keeps.
+    """
+    if not _is_interpreter(sys.executable):
+        return  # Python is embedded in another program
+
+    def attempt() -> None:
+        network = supervisor.network
+        if supervisor.streams.idle and (network is None or network.idle):
+            _replace(supervisor, root, lock_fd)
+        supervisor.loop.call_later(RETRY_S, attempt)
+
+    supervisor.loop.call_later(AFTER_S, attempt)
+
+
+def _is_interpreter(path: str | None) -> bool:
+    return bool(path) and os.path.basename(path or "").startswith("python")
+
+
+def _replace(supervisor: Supervisor, root: str, lock_fd: int) -> None:
+    """Become the small program; returns only if that is impossible."""
+    fds = {
+        "pidfd": supervisor.pidfd,
+        "listener": supervisor.listener.fileno(),
+        "host_mounts": supervisor.host_mounts,
+        "lock": lock_fd,
+    }
+    state = {
+        "root": root,
+        "container_id": supervisor.container_id,
+        "pid": supervisor.pid,
+        "fds": fds,
+        "streams": supervisor.streams.hand_over(),
+        "network": None if supervisor.network is None else supervisor.network.hand_over(),
+    }
+    memory = os.memfd_create("jubako-monitor", 0)
+    os.write(memory, json.dumps(state).encode())
+    for fd in (memory, *fds.values()):
+        os.set_inheritable(fd, True)
+    package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    code = f"import sys; sys.path.insert(0, {package!r}); from jubako.containers import slim"
+    argv = [sys.executable, "-I", "-S", "-c", f"{code}; slim.resume({memory})"]
+    try:
+        os.execv(sys.executable, argv)
+    except OSError:
+        os.close(memory)  # the interpreter was upgraded away, or memory is short: stay as we are
+
+
+def resume(memory: int) -> None:
+    """The new program: go on where the old one was.  Never returns."""
+    from jubako.containers import stdio, supervisor
+    from jubako.linux.loop import EventLoop
+
+    try:
+        state = _read(memory)
+        _name_process()
+        fds = state["fds"]
+        for fd in fds.values():
+            os.set_inheritable(fd, False)
+        loop = EventLoop()
+        services = _Opener(state["root"])
+        resumed = supervisor.Supervisor(
+            loop,
+            stdio.Stdio.take_over(loop, state["streams"]),
+            services,
+            container_id=state["container_id"],
+            pid=state["pid"],
+            pidfd=fds["pidfd"],
+            listener=socket.socket(fileno=fds["listener"]),
+            host_mounts=fds["host_mounts"],
+        )
+        if state["network"] is not None:
+            from jubako.networks.serving import Serving
+
+            resumed.network = Serving.take_over(loop, state["network"], services.repair_network)
+        resumed.serve()
+    finally:
+        os._exit(0)
+
+
+def _read(memory: int) -> dict[str, Any]:
+    os.lseek(memory, 0, os.SEEK_SET)
+    with open(memory, "rb") as file:
+        state: dict[str, Any] = json.load(file)
+    return state
+
+
+def _name_process() -> None:
+    with open("/proc/self/comm", "w") as file:
+        file.write("jubako-monitor")
+
+
+class _Opener:
+    """The services of a root, opened at the first call."""
+
+    def __init__(self, root: str):
+        self._root = root
+        self._services: Services | None = None
+
+    def __call__(self) -> Services:
+        if self._services is None:
+            from jubako.containers.services import open_services
+
+            self._services = open_services(self._root)
+        return self._services
+
+    def repair_network(self) -> None:
+        self().networks.repair()

@@ -1,0 +1,142 @@
+"""What a monitor does while its container runs, and when the container's init has ended.
+
+The supervisor needs little: descriptors, an event loop, the container's ID.  What is needed to take
+a container down is imported when that happens, so that a monitor that serves stays small; see
+`jubako.containers.slim`.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from jubako.containers import frames
+from jubako.linux.loop import READ
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jubako.containers.services import Services
+    from jubako.containers.stdio import Stdio
+    from jubako.containers.table import Container
+    from jubako.errors import JubakoError
+    from jubako.linux.loop import EventLoop
+    from jubako.networks.serving import Serving
+
+
+class Supervisor:
+    """Serves one running container.
+
+    pid, pidfd: of its init, a child of this process.  listener: the attach socket.  host_mounts:
+    a descriptor of the host's mount namespace, to which the process returns at the end.
+    services: opens the services of the root; called when they are needed.
+    """
+
+    def __init__(
+        self,
+        loop: EventLoop,
+        streams: Stdio,
+        services: Callable[[], Services],
+        *,
+        container_id: str,
+        pid: int,
+        pidfd: int,
+        listener: socket.socket,
+        host_mounts: int,
+    ):
+        self.loop = loop
+        self.streams = streams
+        self.services = services
+        self.container_id = container_id
+        self.pid = pid
+        self.pidfd = pidfd
+        self.listener = listener
+        self.host_mounts = host_mounts
+        self.network: Serving | None = None
+
+    def serve(self) -> None:
+        """Until init ends; then everything is taken down, recorded and told."""
+        self.loop.add(self.listener.fileno(), READ, self._accept)
+        self.loop.add(self.pidfd, READ, lambda events: self.loop.stop())
+        self.loop.run()
+        self._finish()
+
+    def _accept(self, events: int) -> None:
+        try:
+            connection, _ = self.listener.accept()
+        except OSError:
+            return
+        self.streams.add(connection)
+
+    def _finish(self) -> None:
+        """Drain, take down, record, tell, remove, in this order."""
+        from jubako.containers.takedown import run_all, take_down
+        from jubako.store import point
+
+        _, status = os.waitpid(self.pid, 0)
+        code = os.waitstatus_to_exitcode(status)
+        code = 128 - code if code < 0 else code
+        self.loop.remove(self.listener.fileno())
+        self.listener.close()
+        services = self.services()
+        container = services.table.find(self.container_id)
+        assert container is not None  # only its monitor removes the row of a running container
+        oom = _oom_killed(services, container)
+        self.streams.drain()
+        point("containers.exit.drained")
+        errors = run_all([self._leave_mounts, lambda: take_down(services, container)])
+        self.streams.drain()  # processes that outlived init (`--pid host`) are gone now as well
+        error = self._record(services, container, code, oom, errors)
+        point("containers.exit.recorded")
+        self.streams.broadcast(frames.encode(frames.EXITED, f"{code} {error}".encode()))
+        if container.record["HostConfig"].get("AutoRemove"):
+            run_all([lambda: _remove(services, container)])
+        self.streams.broadcast(frames.encode(frames.GONE))
+        self.streams.close()
+
+    def _leave_mounts(self) -> None:
+        from jubako.linux import ns
+
+        if self.network is not None:
+            self.network.close()
+        ns.setns(self.host_mounts, ns.CLONE_NEWNS, why="let go of the container's mounts")
+
+    def _record(
+        self,
+        services: Services,
+        container: Container,
+        code: int,
+        oom: bool,
+        errors: list[JubakoError],
+    ) -> str:
+        from jubako.containers.times import now
+
+        error = "; ".join(str(exc) for exc in errors)
+        services.table.update(
+            container.id,
+            status="exited",
+            exit_code=code,
+            oom_killed=int(oom),
+            finished=now(),
+            error=error,
+        )
+        return error
+
+
+def _oom_killed(services: Services, container: Container) -> bool:
+    from jubako.errors import JubakoError
+    from jubako.linux.cgroups import Cgroup
+
+    parent = container.record["HostConfig"].get("CgroupParent", "")
+    try:
+        return Cgroup(services.cgroup_path(container.id, parent)).oom_kills() > 0
+    except JubakoError:
+        return False
+
+
+def _remove(services: Services, container: Container) -> None:
+    """`--rm`: the container, and the anonymous volumes that were made for it."""
+    from jubako.containers.remove import remove_container
+
+    remove_container(services, container, volumes=True)
