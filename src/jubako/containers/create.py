@@ -27,20 +27,20 @@ def create(
     config, host_config: as the Engine API takes them, any key may be missing.
     On failure nothing is left.  Raises NotFound (image), InvalidArgument, NameInUse, Conflict.
     """
-    from jubako.containers.config import merge
+    from jubako.containers.config import merge, pin_namespaces
     from jubako.containers.logs import parse_options
-    from jubako.containers.validate import check, check_request
+    from jubako.containers.validate import check
 
     image_ref = config.get("Image", "")
     image_id = services.images.resolve(image_ref)
-    check_request(config, host_config)
-    merged, merged_host, warnings = merge(config, host_config, services.images.config(image_id))
+    container_id = _new_id()
+    merged, merged_host, warnings = merge(
+        config, host_config, services.images.config(image_id), container_id=container_id
+    )
     check(merged, merged_host)
+    pin_namespaces(merged_host, lambda reference: services.table.get(reference).id)
     log = merged_host["LogConfig"]
     parse_options(log["Type"], log["Config"])
-    container_id = _new_id()
-    if not merged.get("Hostname"):
-        merged["Hostname"] = container_id[:12]
     record = _record(services, container_id, image_id, image_ref, merged, merged_host)
     with services.store.lock(container_id):
         try:
@@ -49,9 +49,9 @@ def create(
             _insert(services, record, name)
             point("containers.create.inserted")
         except BaseException:
-            services.volumes.release(container_id)
             run_all(
                 [
+                    lambda: _drop_volumes(services, container_id),
                     lambda: remove_tree(services.directory(container_id)),
                     lambda: forget_locks(services, container_id),
                 ]
@@ -60,6 +60,11 @@ def create(
     if not merged_host.get("AutoRemove"):
         services.store.flush()
     return container_id, warnings
+
+
+def _drop_volumes(services: Services, container_id: str) -> None:
+    for name in services.volumes.release(container_id):
+        services.volumes.remove_if_unused(name)
 
 
 def _new_id() -> str:

@@ -21,6 +21,7 @@ from jubako.containers import monitor
 from jubako.containers.attach import Attachment
 from jubako.containers.recover import repair
 from jubako.containers.remove import remove_container
+from jubako.containers.validate import parse_signal
 from jubako.errors import (
     Conflict,
     InvalidArgument,
@@ -175,7 +176,10 @@ class Lifecycle:
 
     def kill(self, reference: str, name: str | int = "KILL") -> None:
         """Send a signal by name or number; SIGKILL returns when the container has ended."""
-        number = parse_signal(name)
+        try:
+            number = parse_signal(str(name))
+        except InvalidArgument as exc:
+            raise InvalidArgument(f"cannot kill container: {reference}: {exc}") from exc
         with self._locked(reference) as container:
             if not container.running:
                 raise WrongState(
@@ -299,24 +303,3 @@ class Lifecycle:
                 container = current
             remove_container(self._services, container, volumes=volumes)
         self._services.store.flush()
-
-
-def parse_signal(name: str | int) -> int:
-    """`TERM`, `SIGTERM`, `sigterm`, `15`, `RTMIN+3` to the number.  Raises InvalidArgument."""
-    text = str(name).upper()
-    if text.isascii() and text.isdigit():
-        if 0 < int(text) <= 64:
-            return int(text)
-        raise InvalidArgument(f"invalid signal: {name}")
-    text = text.removeprefix("SIG")
-    base, sign, offset = text.partition("+")
-    if not sign:
-        base, sign, offset = text.partition("-")
-    found = getattr(signal, f"SIG{base}", None)
-    if not isinstance(found, signal.Signals) or (sign and not base.startswith("RT")):
-        raise InvalidArgument(f"invalid signal: {name}")
-    if sign:
-        if not offset.isdigit():
-            raise InvalidArgument(f"invalid signal: {name}")
-        return int(found) + (int(offset) if sign == "+" else -int(offset))
-    return int(found)

@@ -80,7 +80,8 @@ def status_text(container: Container) -> str:
 def summarize(services: Services, container: Container, *, size: bool) -> dict[str, Any]:
     """One container as the API's ContainerSummary."""
     record = container.record
-    command = " ".join((record["Path"], *record["Args"]))
+    words = (f"'{word}'" if " " in word else word for word in record["Args"])
+    command = " ".join((record["Path"], *words))
     summary: dict[str, Any] = {
         "Id": container.id,
         "Names": [f"/{container.name}"],

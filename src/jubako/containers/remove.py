@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from jubako.containers.takedown import remove_files
+from jubako.containers.takedown import forget_locks
+from jubako.linux.removal import remove_tree
+from jubako.store import point
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,15 +13,19 @@ if TYPE_CHECKING:
 
 
 def remove_container(services: Services, container: Container, *, volumes: bool) -> None:
-    """Delete its files and its row.  volumes: also the anonymous volumes that it alone used.
+    """Delete its files and its row, in an order that survives a crash.
 
-    The caller holds the container's lock, or is its monitor.
+    volumes: also the anonymous volumes that nobody else uses.  The caller holds the container's
+    lock, or is its monitor.
     """
-    anonymous = [
-        point["Name"]
-        for point in container.record["Mounts"]
-        if volumes and point.get("Type") == "volume" and point.get("Anonymous")
-    ]
-    remove_files(services, container)
-    for name in anonymous:
-        services.volumes.remove_if_unused(name)
+    services.table.update(container.id, status="removing")
+    point("containers.remove.marked")
+    remove_tree(services.directory(container.id))
+    point("containers.remove.files")
+    with services.store.transaction():
+        anonymous = services.volumes.release(container.id)
+        services.table.delete(container.id)
+    if volumes:
+        for name in anonymous:
+            services.volumes.remove_if_unused(name)
+    forget_locks(services, container.id)

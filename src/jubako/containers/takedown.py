@@ -51,18 +51,6 @@ def run_all(steps: list[Callable[[], object]]) -> list[JubakoError]:
     return errors
 
 
-def remove_files(services: Services, container: Container) -> None:
-    """Delete a container's directory, volumes' uses and row, in the order that survives a crash."""
-    services.table.update(container.id, status="removing")
-    point("containers.remove.marked")
-    remove_tree(services.directory(container.id))
-    point("containers.remove.files")
-    with services.store.transaction():
-        services.volumes.release(container.id)
-        services.table.delete(container.id)
-    forget_locks(services, container.id)
-
-
 def forget_locks(services: Services, container_id: str) -> None:
     """Delete the lock files of a container that is gone; who holds one still keeps it."""
     locks = services.store.run_directory("locks")
