@@ -8,6 +8,8 @@ import stat
 
 from jubako.errors import KernelError
 from jubako.images.layers import whiteout
+from jubako.images.layers.attributes import get_xattrs
+from jubako.images.layers.paths import DIRECTORY_FLAGS
 from jubako.images.tar import (
     BLOCK,
     CHARACTER,
@@ -27,14 +29,10 @@ if TYPE_CHECKING:
 
     Buffer = bytes | memoryview
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _CHUNK_BYTES = 1 << 20
 _VANISHED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)  # replaced while we looked
 _MIN_HOLE_BYTES = 1 << 20  # files with less than that in holes are written out
-
-# Labels are the host's; the others are overlayfs's own.
-_HIDDEN_XATTRS = ("security.selinux", "trusted.overlay.", "user.overlay.")
 
 
 class TreeTar:
@@ -85,7 +83,7 @@ class TreeTar:
 
     def _run(self) -> Iterator[Buffer]:
         try:
-            root = os.open(self._path, _DIRECTORY)
+            root = os.open(self._path, DIRECTORY_FLAGS)
             try:
                 self._device = os.fstat(root).st_dev
                 if not self._overlay:
@@ -113,7 +111,7 @@ class TreeTar:
         while waiting:
             path, names = waiting.pop()
             try:
-                fd = open_in_root(root, os.fsdecode(path) or ".", _DIRECTORY)
+                fd = open_in_root(root, os.fsdecode(path) or ".", DIRECTORY_FLAGS)
             except KernelError as exc:
                 if exc.errno in _VANISHED:
                     continue  # the container may be running
@@ -158,7 +156,7 @@ class TreeTar:
     def _subdirectory(self, parent: int, name: bytes, path: bytes) -> list[bytes]:
         """Write a directory's entry; returns the names in it."""
         try:
-            fd = os.open(name, _DIRECTORY, dir_fd=parent)
+            fd = os.open(name, DIRECTORY_FLAGS, dir_fd=parent)
         except OSError as exc:
             if exc.errno in _VANISHED:
                 return []
@@ -243,7 +241,7 @@ class TreeTar:
         elif entry.kind in (CHARACTER, BLOCK):
             entry.major, entry.minor = os.major(status.st_rdev), os.minor(status.st_rdev)
         where: int | bytes = b"/proc/self/fd/%d/%s" % (fd, name) if name else fd
-        entry.xattrs = _xattrs(where)
+        entry.xattrs = get_xattrs(where)
         return entry
 
 
@@ -255,25 +253,6 @@ _KINDS = {
     stat.S_IFBLK: BLOCK,
     stat.S_IFIFO: FIFO,
 }
-
-
-def _xattrs(where: int | bytes) -> dict[bytes, bytes]:
-    try:
-        if isinstance(where, int):
-            names = os.listxattr(where)
-            return {
-                os.fsencode(name): os.getxattr(where, name)
-                for name in names
-                if not name.startswith(_HIDDEN_XATTRS)
-            }
-        names = os.listxattr(where, follow_symlinks=False)
-        return {
-            os.fsencode(name): os.getxattr(where, name, follow_symlinks=False)
-            for name in names
-            if not name.startswith(_HIDDEN_XATTRS)
-        }
-    except OSError:
-        return {}  # a file system without attributes, or the file is gone
 
 
 def _segments(fd: int, size: int) -> list[tuple[int, int]]:

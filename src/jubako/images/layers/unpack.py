@@ -22,6 +22,9 @@ import stat
 
 from jubako.errors import InvalidArgument, KernelError
 from jubako.images.layers import whiteout
+from jubako.images.layers.attributes import drop_default_acl, set_xattrs
+from jubako.images.layers.parents import Parents
+from jubako.images.layers.paths import DIRECTORY_FLAGS, clean, walk
 from jubako.images.layers.split import FILE_NAME, SplitWriter, rewrite
 from jubako.images.tar import (
     BLOCK,
@@ -40,20 +43,14 @@ from jubako.linux.openat2 import open_in_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     Buffer = bytes | memoryview
 
-_OPEN_PARENTS = 128  # descriptors kept; archives go through directories one after another
-_IMPLIED_MODE = 0o755  # of directories that have no entry of their own, as Docker makes them
 _MAX_KEPT_BYTES = 512 << 20  # of what must be remembered to the end: directories and whiteouts
 _KEPT_OVERHEAD = 400  # of each, in Python's objects
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAX_ID = (1 << 32) - 2  # the next one means "leave it" to chown(2)
-
-# Not the image's business: labels are the host's policy, and overlayfs obeys the others.
-_IGNORED_XATTRS = (b"security.selinux", *whiteout.CONTROL_XATTRS)
 
 ROOT_MARK = "root"  # beside `diff`: the archive has an entry for the root directory
 OPAQUE_MARK = "opaque"  # beside `diff`: no layer below this one shows
@@ -98,15 +95,13 @@ class _Unpacker:
     def __init__(self, directory: str, split: SplitWriter, limits: Limits):
         self._directory = directory
         self._split = split
-        self._limits = limits
-        self._implied = 0
         self._kept_bytes = 0
         self._top = f"{directory}/diff"
         os.mkdir(self._top, 0o755)
-        _drop_default_acl(self._top)
-        self._root = os.open(self._top, _DIRECTORY)
+        drop_default_acl(self._top)
+        self._root = os.open(self._top, DIRECTORY_FLAGS)
         os.fchmod(self._root, 0o755)
-        self._parents: dict[bytes, int] = {}
+        self._parents = Parents(self._root, limits.max_entries)
         self._directories: dict[bytes, Entry] = {}
         self._whiteouts: list[tuple[bytes, bytes]] = []
         self._opaque: list[bytes] = []
@@ -116,7 +111,7 @@ class _Unpacker:
         self.current = b""
 
     def close(self) -> None:
-        self._forget_parents()
+        self._parents.close()
         os.close(self._root)
 
     # --- the archive -----------------------------------------------------------------------------
@@ -124,7 +119,7 @@ class _Unpacker:
     def run(self, reader: TarReader) -> None:
         for entry in reader:
             self.current = name = entry.name
-            path = _clean(name, entry)
+            path = clean(name, name)
             parent_path, _, base = path.rpartition(b"/")
             if base.startswith(whiteout.PREFIX) or b"/.wh." in path or path.startswith(b".wh."):
                 self._whiteout(parent_path, base, path)
@@ -139,7 +134,7 @@ class _Unpacker:
                 raise InvalidArgument(
                     f"{os.fsdecode(path)!r}: owner {entry.uid}:{entry.gid} is out of range"
                 )
-            parent = self._parent(parent_path)
+            parent = self._parents.get(parent_path)
             kind = entry.kind
             if kind == REGULAR:
                 self._file(reader, entry, path, parent, base)
@@ -177,7 +172,7 @@ class _Unpacker:
                 os.fchown(fd, entry.uid, entry.gid)
             os.fchmod(fd, entry.mode)
             if entry.xattrs:
-                _set_xattrs(fd, entry)
+                set_xattrs(fd, entry)
             os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
             if entry.payload_bytes:
                 self._inodes.append(os.fstat(fd).st_ino)
@@ -231,7 +226,7 @@ class _Unpacker:
         self._set_owner_and_times(entry, parent, base)
 
     def _hard_link(self, entry: Entry, path: bytes, parent: int, base: bytes) -> None:
-        target = _clean(entry.link, entry)
+        target = clean(entry.link, entry.name)
         if not target or b".wh." in target and whiteout.PREFIX in target.split(b"/")[-1][:4]:
             raise InvalidArgument(
                 f"invalid hard link {os.fsdecode(path)!r} -> {os.fsdecode(entry.link)!r}"
@@ -240,8 +235,10 @@ class _Unpacker:
             return  # GNU tar writes this when a file is named twice on its command line
         target_parent, _, target_base = target.rpartition(b"/")
         try:
-            source = self._parent(target_parent, make=False)
-            parent = self._parent(path.rpartition(b"/")[0])  # the line above may have closed it
+            source = self._parents.get(target_parent, make=False)
+            parent = self._parents.get(
+                path.rpartition(b"/")[0]
+            )  # the line above may have closed it
             try:
                 os.link(
                     target_base, base, src_dir_fd=source, dst_dir_fd=parent, follow_symlinks=False
@@ -252,8 +249,8 @@ class _Unpacker:
                 if (here.st_ino, here.st_dev) == (there.st_ino, there.st_dev):
                     return
                 self._replace(path, parent, base)
-                source = self._parent(target_parent, make=False)
-                parent = self._parent(path.rpartition(b"/")[0])
+                source = self._parents.get(target_parent, make=False)
+                parent = self._parents.get(path.rpartition(b"/")[0])
                 os.link(
                     target_base, base, src_dir_fd=source, dst_dir_fd=parent, follow_symlinks=False
                 )
@@ -277,7 +274,7 @@ class _Unpacker:
         try:
             os.mknod(base, mode | 0o600, device, dir_fd=parent)
         except FileExistsError:
-            self._replace(_clean(entry.name, entry), parent, base)
+            self._replace(clean(entry.name, entry.name), parent, base)
             os.mknod(base, mode | 0o600, device, dir_fd=parent)
         self._set_owner_and_times(entry, parent, base)
 
@@ -287,7 +284,7 @@ class _Unpacker:
         if entry.kind != SYMLINK:
             os.chmod(base, entry.mode, dir_fd=parent)  # we made it: it is no link
         if entry.xattrs:
-            _set_xattrs(b"/proc/self/fd/%d/%s" % (parent, base), entry)
+            set_xattrs(b"/proc/self/fd/%d/%s" % (parent, base), entry)
         times = (entry.mtime_ns, entry.mtime_ns)
         os.utime(base, ns=times, dir_fd=parent, follow_symlinks=False)
 
@@ -307,65 +304,7 @@ class _Unpacker:
                 raise InvalidArgument(f"{os.fsdecode(path)!r}: a whiteout without a name")
             self._whiteouts.append((parent, name))
 
-    # --- parents ---------------------------------------------------------------------------------
-
-    def _parent(self, path: bytes, *, make: bool = True) -> int:
-        """A descriptor of the directory; it stays open at least until the next call."""
-        if not path:
-            return self._root
-        fd = self._parents.get(path)
-        if fd is not None:
-            return fd
-        if len(self._parents) >= _OPEN_PARENTS:
-            self._forget_parents()
-        name = os.fsdecode(path)
-        flags = os.O_PATH | os.O_DIRECTORY
-        try:
-            fd = open_in_root(self._root, name, flags)
-        except KernelError as exc:
-            if exc.errno != errno.ENOENT or not make:
-                raise
-            fd = self._make_parents(path)
-        self._parents[path] = fd
-        return fd
-
-    def _make_parents(self, path: bytes) -> int:
-        """Make the directories that the archive uses without an entry for them."""
-        missing: list[bytes] = []
-        fd = -1
-        while fd < 0:
-            path, _, name = path.rpartition(b"/")
-            missing.append(name)
-            try:
-                flags = os.O_PATH | os.O_DIRECTORY
-                fd = open_in_root(self._root, os.fsdecode(path) or ".", flags)
-            except KernelError as exc:
-                if exc.errno != errno.ENOENT:
-                    raise
-        self._implied += len(missing)
-        if self._implied > self._limits.max_entries:
-            raise InvalidArgument(f"archive makes more than {self._limits.max_entries} directories")
-        while missing:
-            name = missing.pop()
-            path = path + b"/" + name if path else name
-            try:
-                os.mkdir(name, 0o700, dir_fd=fd)
-                child = os.open(name, _DIRECTORY, dir_fd=fd)
-                os.fchmod(child, _IMPLIED_MODE)
-            except FileExistsError:
-                raise InvalidArgument(
-                    f"{os.fsdecode(self.current)!r}: {os.fsdecode(path)!r} is a link that leads to "
-                    "nothing in the archive"
-                ) from None
-            finally:
-                os.close(fd)
-            fd = child
-        return fd
-
-    def _forget_parents(self) -> None:
-        for fd in self._parents.values():
-            os.close(fd)
-        self._parents.clear()
+    # --- the same name twice ----------------------------------------------------------------------
 
     def _replace(self, path: bytes, parent: int, base: bytes) -> None:
         """Make room for a second entry of the same name.
@@ -373,39 +312,53 @@ class _Unpacker:
         Files whose content is part of the archive move to `shadowed`: the recipe needs them.
         """
         status = os.stat(base, dir_fd=parent, follow_symlinks=False)
-        if stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode):
-            self._shadow(parent, base)
+        is_directory = stat.S_ISDIR(status.st_mode)
+        if is_directory or stat.S_ISREG(status.st_mode):
+            self._shadow(path, parent, base, is_directory)
         else:
             os.unlink(base, dir_fd=parent)
             if stat.S_ISLNK(status.st_mode):
                 self.shadowed = self.shadowed or 1  # paths of the recipe may lead through it
         if not stat.S_ISREG(status.st_mode):
-            for name in [name for name in self._directories if _is_below(name, path)]:
-                del self._directories[name]
-            stale = [name for name, fd in self._parents.items() if fd != parent]
-            for name in stale:
-                os.close(self._parents.pop(name))
+            self._parents.replaced(keep=parent)
 
-    def _shadow(self, parent: int, base: bytes) -> None:
+    def _shadow(self, path: bytes, parent: int, base: bytes, is_directory: bool) -> None:
         directory = f"{self._directory}/{_SHADOWED}"
         if not os.path.isdir(directory):
             os.mkdir(directory, 0o700)
             self.shadowed = self.shadowed or 1
-        os.rename(base, f"{directory}/{self.shadowed}".encode(), src_dir_fd=parent)
+        new = f"{directory}/{self.shadowed}"
+        os.rename(base, new.encode(), src_dir_fd=parent)
         self.shadowed += 1
+        if is_directory:
+            self._directories.pop(path, None)
+            fd = os.open(new, DIRECTORY_FLAGS)
+            try:
+                for below, status in walk(fd):
+                    if stat.S_ISDIR(status.st_mode):
+                        self._directories.pop(path + b"/" + below, None)
+            finally:
+                os.close(fd)
 
     def relocate(self) -> None:
         """After replacements: give each payload of the recipe the place where it is in the end."""
         places: dict[int, bytes] = {}
         self.size = 0
-        for mark, top in ((b"", self._top), (b"\0", f"{self._directory}/{_SHADOWED}")):
-            for path, status in _files(top):
-                if status.st_ino in places:
-                    continue
-                if not mark and not stat.S_ISCHR(status.st_mode):
-                    self.size += status.st_size
-                if stat.S_ISREG(status.st_mode):
+        for mark, name in ((b"", "diff"), (b"\0", _SHADOWED)):
+            top = f"{self._directory}/{name}"
+            if not os.path.isdir(top):
+                continue
+            fd = os.open(top, DIRECTORY_FLAGS)
+            try:
+                for path, status in walk(fd):
+                    kind = stat.S_IFMT(status.st_mode)
+                    if status.st_ino in places or kind not in (stat.S_IFREG, stat.S_IFLNK):
+                        continue
                     places[status.st_ino] = mark + path
+                    if not mark:
+                        self.size += status.st_size
+            finally:
+                os.close(fd)
         inodes = self._inodes
         rewrite(f"{self._directory}/{FILE_NAME}", lambda number, _: places[inodes[number]])
 
@@ -420,11 +373,11 @@ class _Unpacker:
                 self._mark(OPAQUE_MARK)
                 continue
             try:
-                self._set_opaque(self._parent(path))
+                self._set_opaque(self._parents.get(path))
             except KernelError as exc:
                 if exc.errno != errno.ENOTDIR:  # a file of this layer hides the directory anyway
                     raise
-        self._forget_parents()
+        self._parents.close()
         if b"" in self._directories:
             self._mark(ROOT_MARK)
         for path in sorted(self._directories, reverse=True):
@@ -432,7 +385,7 @@ class _Unpacker:
 
     def _apply_whiteout(self, parent_path: bytes, name: bytes) -> None:
         try:
-            parent = self._parent(parent_path)
+            parent = self._parents.get(parent_path)
         except KernelError as exc:
             if exc.errno == errno.ENOTDIR:
                 return  # as above
@@ -459,7 +412,7 @@ class _Unpacker:
 
     def _finish_directory(self, path: bytes, entry: Entry) -> None:
         try:
-            fd = open_in_root(self._root, os.fsdecode(path) or ".", _DIRECTORY)
+            fd = open_in_root(self._root, os.fsdecode(path) or ".", DIRECTORY_FLAGS)
         except KernelError as exc:
             if exc.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
                 return  # something else has taken its place
@@ -472,95 +425,7 @@ class _Unpacker:
             os.fchown(fd, entry.uid, entry.gid)
             os.fchmod(fd, entry.mode)
             if entry.xattrs:
-                _set_xattrs(fd, entry)
+                set_xattrs(fd, entry)
             os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
         finally:
             os.close(fd)
-
-
-def _clean(name: bytes, entry: Entry) -> bytes:
-    """The path relative to the root, without empty and dot components; b"" is the root.
-
-    Raises InvalidArgument if `..` leads out of the root, by the letter as in Docker.
-    """
-    path = name[2:] if name.startswith(b"./") else name
-    if path.endswith(b"/"):
-        path = path[:-1]
-    if (
-        b"//" not in path
-        and b"/." not in path
-        and not path.startswith((b".", b"/"))
-        and not path.endswith(b"/")
-    ):
-        return path
-    parts: list[bytes] = []
-    for part in path.split(b"/"):
-        if part == b"..":
-            if not parts:
-                raise InvalidArgument(
-                    f"{os.fsdecode(entry.name)!r}: {os.fsdecode(name)!r} leads out of the archive"
-                )
-            parts.pop()
-        elif part not in (b"", b"."):
-            parts.append(part)
-    return b"/".join(parts)
-
-
-def _files(top: str) -> Iterator[tuple[bytes, os.stat_result]]:
-    """Everything but directories below `top`, however deep, with paths relative to it."""
-    try:
-        root = os.open(top, _DIRECTORY)
-    except FileNotFoundError:
-        return
-    try:
-        waiting = [b""]
-        while waiting:
-            path = waiting.pop()
-            fd = open_in_root(root, os.fsdecode(path) or ".", _DIRECTORY)
-            try:
-                for name in map(os.fsencode, os.listdir(fd)):
-                    status = os.stat(name, dir_fd=fd, follow_symlinks=False)
-                    below = path + b"/" + name if path else name
-                    if stat.S_ISDIR(status.st_mode):
-                        waiting.append(below)
-                    else:
-                        yield below, status
-            finally:
-                os.close(fd)
-    finally:
-        os.close(root)
-
-
-def _is_below(path: bytes, top: bytes) -> bool:
-    return path == top or path.startswith(top + b"/")
-
-
-def _set_xattrs(where: int | bytes, entry: Entry) -> None:
-    for key, value in entry.xattrs.items():
-        if key.startswith(_IGNORED_XATTRS):
-            continue
-        if b"\0" in key:
-            raise InvalidArgument(f"{os.fsdecode(entry.name)!r}: attribute with a zero byte")
-        try:
-            if isinstance(where, int):
-                os.setxattr(where, key, value)
-            else:
-                os.setxattr(where, key, value, follow_symlinks=False)
-        except OSError as exc:
-            # As Docker: the file system has none, or this kind of file may have none.
-            if exc.errno not in (errno.EOPNOTSUPP, errno.EPERM):
-                raise KernelError(
-                    "set attribute",
-                    exc.errno or 0,
-                    path=os.fsdecode(entry.name),
-                    detail=os.fsdecode(key),
-                ) from exc
-
-
-def _drop_default_acl(path: str) -> None:
-    """Without it new files have the modes we give them."""
-    try:
-        os.removexattr(path, "system.posix_acl_default")
-    except OSError as exc:
-        if exc.errno not in (errno.ENODATA, errno.EOPNOTSUPP):
-            raise
