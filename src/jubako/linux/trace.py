@@ -67,14 +67,14 @@ _sink: Callable[[Event], None] | None = None
 
 
 def set_sink(sink: Callable[[Event], None] | None) -> Callable[[Event], None] | None:
-    """Send the events of this process and of its future children to `sink`; returns the last one."""
+    """Send the events of this process and its future children to `sink`; returns the last one."""
     global _sink
     previous, _sink = _sink, sink
     return previous
 
 
 def descriptor() -> int:
-    """The descriptor that the sink writes to, -1 if it needs none: who closes all others keeps it."""
+    """The descriptor that the sink writes to, -1 without: who closes all others keeps it."""
     return getattr(_sink, "descriptor", -1)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 
@@ -10,6 +9,7 @@ from jubako.errors import IntegrityError, InvalidDigest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import hashlib
     from typing import Any
 
 _GRAMMAR = r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[a-zA-Z0-9=_-]+\Z"
@@ -42,6 +42,8 @@ class Digest(str):
     @classmethod
     def of(cls, data: bytes) -> Digest:
         """The SHA-256 digest of `data`."""
+        import hashlib  # it loads OpenSSL: 2 ms that a start does not need
+
         return cls("sha256:" + hashlib.sha256(data).hexdigest())
 
     @classmethod
@@ -59,6 +61,8 @@ class Digest(str):
 
     def new_hasher(self) -> hashlib._Hash:
         """A fresh hasher of this digest's algorithm."""
+        import hashlib
+
         return hashlib.new(self.algorithm)
 
     def check(self, data: bytes, what: str) -> None:
