@@ -154,6 +154,15 @@ def test_the_umask_and_a_default_acl_have_no_say(unpack: Unpack, tmp_path: Path)
         assert stat.S_IMODE((made.top / name).stat().st_mode) == 0o755, name
 
 
+def test_the_group_of_the_caller_has_no_say(unpack: Unpack) -> None:
+    os.setegid(5)
+    try:
+        made = unpack(archive((b"d/", b""), (b"f", b"x"), link(b"l", b"f"), (b"implied/f", b"")))
+    finally:
+        os.setegid(0)
+    assert {path.lstat().st_gid for path in [made.top, *made.top.rglob("*")]} == {0}
+
+
 def test_names_that_are_not_utf8(unpack: Unpack) -> None:
     made = unpack(archive((b"\xff\xfe/", b""), (b"\xff\xfe/\xe4", b"x"), link(b"l", b"\xff\xfe")))
     assert os.listdir(os.fsencode(made.top) + b"/\xff\xfe") == [b"\xe4"]

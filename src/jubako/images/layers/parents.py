@@ -79,6 +79,8 @@ class Parents:
             finally:
                 os.close(fd)
             fd = child
+            if os.getegid() and not os.geteuid():
+                os.fchown(fd, 0, 0)
             os.fchmod(fd, _IMPLIED_MODE)
         return fd
 

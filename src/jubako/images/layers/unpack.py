@@ -96,10 +96,13 @@ class _Unpacker:
         self._directory = directory
         self._split = split
         self._kept_bytes = 0
+        self._owner = (os.geteuid(), os.getegid())  # what new files get by themselves
         self._top = f"{directory}/diff"
         os.mkdir(self._top, 0o755)
         drop_default_acl(self._top)
         self._root = os.open(self._top, DIRECTORY_FLAGS)
+        if self._owner[0] == 0:
+            os.fchown(self._root, 0, 0)
         os.fchmod(self._root, 0o755)
         self._parents = Parents(self._root, limits.max_entries)
         self._directories: dict[bytes, Entry] = {}
@@ -168,7 +171,7 @@ class _Unpacker:
                     if written != len(piece):
                         write_all(fd, piece[written:])  # the error that follows a short write
             self.size += entry.size
-            if entry.uid or entry.gid:
+            if (entry.uid, entry.gid) != self._owner:
                 os.fchown(fd, entry.uid, entry.gid)
             os.fchmod(fd, entry.mode)
             if entry.xattrs:
@@ -279,7 +282,7 @@ class _Unpacker:
         self._set_owner_and_times(entry, parent, base)
 
     def _set_owner_and_times(self, entry: Entry, parent: int, base: bytes) -> None:
-        if entry.uid or entry.gid:
+        if (entry.uid, entry.gid) != self._owner:
             os.chown(base, entry.uid, entry.gid, dir_fd=parent, follow_symlinks=False)
         if entry.kind != SYMLINK:
             os.chmod(base, entry.mode, dir_fd=parent)  # we made it: it is no link
