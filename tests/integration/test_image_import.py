@@ -320,6 +320,15 @@ def test_removing_a_name_and_the_last_name(images: ImageService) -> None:
         images.remove("b:2")
 
 
+def test_a_name_that_is_also_the_start_of_an_id(images: ImageService) -> None:
+    """Docker takes it for the ID and removes all names."""
+    image_id = make(images, "a")
+    name = image_id[7:10]
+    images.tag("a", name)
+    assert images.remove(name) == [{"Untagged": f"{name}:latest"}]
+    assert images.inspect("a")["RepoTags"] == ["a:latest"]
+
+
 def test_removing_by_id(images: ImageService) -> None:
     image_id = make(images, "a")
     images.tag("a", "a:2")

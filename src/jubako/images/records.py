@@ -26,7 +26,12 @@ def _is_hex(text: str) -> bool:
 
 
 def resolve(store: Store, reference: str) -> str:
-    """The image ID for a name, `name@digest`, a full or a short ID; names win over short IDs.
+    """The image ID for a name, `name@digest`, a full or a short ID.  Raises as `find`."""
+    return find(store, reference)[0]
+
+
+def find(store: Store, reference: str) -> tuple[str, bool]:
+    """The image ID, and whether it was found by a name; names win over short IDs.
 
     Raises NotFound with Docker's text, InvalidReference, Conflict (ambiguous short ID).
     """
@@ -38,24 +43,24 @@ def resolve(store: Store, reference: str) -> str:
         ).fetchone()
         if row is None:
             raise NotFound(f"No such image: {_ID_PREFIX}{digits}", subject=reference)
-        return str(row[0])
-    found = None
+        return str(row[0]), False
     if not reference.startswith(_ID_PREFIX):
         query = "SELECT image_id FROM tags WHERE name = ?"
         found = db.execute(query, (guess(reference),)).fetchone()
-    if found is None and _is_hex(digits):
+        if found is not None:
+            return str(found[0]), True
+    if _is_hex(digits):
         rows = db.execute(
             "SELECT id FROM images WHERE id >= ? AND id < ? AND removed = 0 LIMIT 2",
             (_ID_PREFIX + digits, _ID_PREFIX + digits + "g"),
         ).fetchall()
         if len(rows) > 1:
             raise Conflict(f"multiple IDs found with provided prefix: {digits}", subject=reference)
-        found = rows[0] if rows else None
-    if found is None:
-        by_id = reference.startswith(_ID_PREFIX)
-        wanted = reference if by_id else parse(reference).tagged().familiar()
-        raise NotFound(f"No such image: {wanted}", subject=reference)
-    return str(found[0])
+        if rows:
+            return str(rows[0][0]), False
+    by_id = reference.startswith(_ID_PREFIX)
+    wanted = reference if by_id else parse(reference).tagged().familiar()
+    raise NotFound(f"No such image: {wanted}", subject=reference)
 
 
 def tag_name(reference: Reference) -> str:
@@ -63,11 +68,6 @@ def tag_name(reference: Reference) -> str:
     if reference.digest is not None:
         return str(reference.with_digest(reference.digest))
     return str(reference.tagged())
-
-
-def is_id_prefix(image_id: str, reference: str) -> bool:
-    """Whether the user named the image by (a part of) its ID."""
-    return image_id.startswith(reference) or image_id.partition(":")[2].startswith(reference)
 
 
 def row(store: Store, image_id: str) -> sqlite3.Row:

@@ -50,10 +50,9 @@ class _Removal:
         self.actions: Actions = []
 
     def remove(self, reference: str, *, force: bool, prune: bool) -> Actions:
-        image_id = self._images.resolve(reference)
+        image_id, by_name = records.find(self._images.store, reference)
         names = records.references(self._db, image_id)
-        by_name = False
-        if not records.is_id_prefix(image_id, reference):
+        if by_name:
             wanted = parse(reference)
             if not force and _is_single(names):
                 self._refuse_if_used(image_id, wanted)
@@ -68,7 +67,6 @@ class _Removal:
                 names = records.references(self._db, image_id)
             if names:
                 return self.actions
-            by_name = True
         elif _is_single(names):
             self._check(image_id, force=force, with_names=False)
             for name in names:

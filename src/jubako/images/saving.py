@@ -105,7 +105,6 @@ def _choose(images: ImageService, references: list[str]) -> list[_Saved]:
             names.append(name)
 
     for text in references:
-        image_id = None
         try:
             reference = parse(text)
         except InvalidArgument:
@@ -120,9 +119,8 @@ def _choose(images: ImageService, references: list[str]) -> list[_Saved]:
                 add(row["image_id"], parse(row["name"]))
             if rows:
                 continue
-        image_id = images.resolve(text)
-        named = not records.is_id_prefix(image_id, text) and reference.digest is None
-        add(image_id, reference.tagged() if named else None)
+        image_id, by_name = records.find(images.store, text)
+        add(image_id, reference.tagged() if by_name and reference.digest is None else None)
     return list(saved.values())
 
 
