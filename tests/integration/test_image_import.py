@@ -150,7 +150,7 @@ def test_bad_requests_change_nothing(
     [
         (b"this is no tar archive" * 100, "invalid tar header at byte 0"),
         (tar_of(a="x" * 5000)[:3000], "truncated"),
-        (gzip.compress(tar_of(a="x" * 5000))[:-20], "truncated"),
+        (gzip.compress(tar_of(a="x" * 5000), mtime=0)[:-20], "truncated"),
         (tar_of(a="x", **{".__..__..__evil": "x"}), "leads out of the archive"),
     ],
 )
