@@ -11,6 +11,7 @@ pytest_plugins = [
     "tests.fixtures.deadline",
     "tests.fixtures.isolation",
     "tests.fixtures.leaks",
+    "tests.fixtures.stores",
     "tests.fixtures.images",
     "tests.fixtures.engine",
     "tests.fixtures.outside",
