@@ -53,6 +53,9 @@ class Store:
         path = f"{self.path}/state.db"
         try:
             db = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
+        except sqlite3.Error as exc:
+            raise Unavailable(f"open {path}: {exc}", subject=path) from exc
+        try:
             db.row_factory = sqlite3.Row
             # NORMAL leaves the last commits to the page cache; `flush` is for those that were
             # promised to somebody.
@@ -62,8 +65,11 @@ class Store:
             if db.execute("PRAGMA user_version").fetchone()[0] != schema.VERSION:
                 db.execute("PRAGMA journal_mode = WAL")
                 schema.prepare(db)
-        except sqlite3.Error as exc:
-            raise Unavailable(f"open {path}: {exc}", subject=path) from exc
+        except BaseException as exc:
+            db.close()
+            if isinstance(exc, sqlite3.Error):
+                raise Unavailable(f"open {path}: {exc}", subject=path) from exc
+            raise
         return db
 
     @contextmanager
