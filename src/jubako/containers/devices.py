@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # What a container has of its own, or must not get from the host's /dev.
 _SKIPPED = frozenset(("pts", "shm", "fd", "mqueue", ".lxc", ".lxd-mounts", ".udev"))
-_RULE = re.compile(r"([acb]) ([0-9]+|\*):([0-9]+|\*) ([rwm]{1,3})")
+_RULE = r"([acb]) ([0-9]+|\*):([0-9]+|\*) ([rwm]{1,3})"  # compiled when first needed
 MAX_DEVICES = 10_000  # a directory of --device is walked; far beyond any real /dev
 
 
@@ -51,7 +51,7 @@ def parse_rule(text: str) -> Json:
 
     Raises InvalidArgument in Docker's words.
     """
-    match = _RULE.fullmatch(text)
+    match = re.fullmatch(_RULE, text)
     if match is None:
         raise InvalidArgument(f"invalid device cgroup rule format: '{text}'", subject=text)
     kind, major, minor, access = match.groups()

@@ -38,6 +38,10 @@ class Services:
         """Held for as long as the container's monitor lives."""
         return f"{self.store.run_directory('locks')}/{container_id}.monitor"
 
+    def freezer_lock(self, container_id: str) -> str:
+        """Held by who has paused a container for a moment; see `Lifecycle.frozen`."""
+        return f"{self.run_directory(container_id)}/frozen"
+
     def attach_socket(self, container_id: str) -> str:
         return f"{self.run_directory(container_id)}/attach.sock"
 
@@ -46,7 +50,11 @@ class Services:
         from jubako.runtime import open_runtime
 
         name = container.record["HostConfig"].get("Runtime") or None
-        return open_runtime(name, self.store.run_directory("runtime"))
+        return open_runtime(
+            name,
+            self.store.run_directory("runtime"),
+            cache_dir=self.store.run_directory("seccomp"),
+        )
 
     def cgroup_path(self, container_id: str, parent: str = "") -> str:
         """The container's cgroup, below `parent` or the engine's own."""

@@ -24,16 +24,16 @@ MIN_MEMORY_BYTES = 6 << 20  # what a start itself needs, with room
 MAX_HOSTNAME_BYTES = 64  # HOST_NAME_MAX, linux/limits.h
 MIN_HEALTH_NS = 1_000_000
 
-_NAME = re.compile(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]+")
+_NAME = r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]+"  # patterns are compiled when they are first needed
 _NAME_CHARACTERS = "[a-zA-Z0-9][a-zA-Z0-9_.-]"
-_PORT = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
+_PORT = r"([0-9]{1,5})(?:-([0-9]{1,5}))?"
 _PROTOCOLS = ("tcp", "udp", "sctp")
-_MAC = re.compile(r"[0-9a-fA-F]{2}([:-])[0-9a-fA-F]{2}(?:\1[0-9a-fA-F]{2}){4}")
+_MAC = r"[0-9a-fA-F]{2}([:-])[0-9a-fA-F]{2}(?:\1[0-9a-fA-F]{2}){4}"
 _IPC_SYSCTLS = frozenset(
     "kernel.msgmax kernel.msgmnb kernel.msgmni kernel.sem kernel.shmall kernel.shmmax "
     "kernel.shmmni kernel.shm_rmid_forced".split()
 )
-_SYSCTL = re.compile(r"[A-Za-z0-9_.*/:@-]+")
+_SYSCTL = r"[A-Za-z0-9_.*/:@-]+"
 ULIMITS = frozenset(
     "core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending "
     "stack".split()
@@ -45,7 +45,7 @@ def check_name(name: str) -> None:
 
     Raises InvalidArgument.
     """
-    if not _NAME.fullmatch(name):
+    if not re.fullmatch(_NAME, name):
         raise InvalidArgument(
             f"Invalid container name ({name}), only {_NAME_CHARACTERS} are allowed", subject=name
         )
@@ -142,7 +142,7 @@ def _check_config(config: Config) -> None:
         if any(character <= " " or character == "\x7f" for character in text):
             raise InvalidArgument(f"invalid {key.lower()}: {text!r}", subject=text)
     mac = config.get("MacAddress")
-    if mac and not _MAC.fullmatch(mac):
+    if mac and not re.fullmatch(_MAC, mac):
         raise InvalidArgument(f"{mac} is not a valid mac address", subject=mac)
 
 
@@ -339,7 +339,7 @@ def _check_sysctls(host: HostConfig) -> None:
     own_network = host["NetworkMode"] != "host"
     own_ipc = host["IpcMode"] != "host"
     for name in host.get("Sysctls") or ():
-        if not _SYSCTL.fullmatch(name) or ".." in name:
+        if not re.fullmatch(_SYSCTL, name) or ".." in name:
             raise InvalidArgument(f"sysctl '{name}' is not allowed", subject=name)
         key = name.replace("/", ".")
         if key.startswith("net."):
@@ -377,7 +377,7 @@ def _check_port(text: str) -> None:
 
 
 def _is_range(text: str, *, lowest: int) -> bool:
-    match = _PORT.fullmatch(text)
+    match = re.fullmatch(_PORT, text)
     if match is None:
         return False
     first, last = int(match[1]), int(match[2] or match[1])

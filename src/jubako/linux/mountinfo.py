@@ -6,7 +6,7 @@ import re
 
 from jubako.errors import KernelError
 
-_OCTAL = re.compile(r"\\([0-7]{3})")
+_OCTAL = r"\\([0-7]{3})"
 
 
 class MountEntry:
@@ -53,9 +53,8 @@ def unescape(text: str) -> str:
     r"""Undo the kernel's `\040`, byte by byte (a name need not be UTF-8)."""
     if "\\" not in text:
         return text
-    raw = _OCTAL.sub(lambda match: chr(int(match[1], 8)), text)
     # Escapes are ASCII (space, tab, newline, backslash, #), so no byte of a longer character.
-    return raw
+    return re.sub(_OCTAL, lambda match: chr(int(match[1], 8)), text)
 
 
 def parse(text: str) -> list[MountEntry]:

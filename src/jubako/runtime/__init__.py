@@ -18,13 +18,14 @@ from jubako.runtime.interface import Process, Runtime, Stdio
 __all__ = ["BuiltinRuntime", "Process", "Runtime", "Stdio", "open_runtime"]
 
 
-def open_runtime(name: str | None, state_dir: str) -> Runtime:
+def open_runtime(name: str | None, state_dir: str, *, cache_dir: str | None = None) -> Runtime:
     """The runtime called `name`: None, "jubako" or "builtin" for our own, else a program.
 
+    cache_dir: an existing directory where our own keeps compiled seccomp filters.
     Raises Unavailable when there is no such program.
     """
     if name in (None, "", "builtin", "jubako", "jubako-runtime"):
-        return BuiltinRuntime(state_dir)
+        return BuiltinRuntime(state_dir, cache_dir=cache_dir)
     from jubako.runtime.external import ExternalRuntime
 
     return ExternalRuntime(str(name), state_dir)

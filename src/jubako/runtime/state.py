@@ -25,7 +25,6 @@ import errno
 import fcntl
 import json
 import os
-import re
 import time
 
 from jubako.errors import InvalidArgument, KernelError, NameInUse, NotFound
@@ -42,7 +41,8 @@ RECORD = "state.json"
 SOCKET = "start.sock"
 FILTER = "seccomp.bpf"
 
-_ID = re.compile(r"[A-Za-z0-9_+.-]{1,1024}")
+_ID = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+.-")
+_MAX_ID = 1024
 _boot_id = ""
 
 
@@ -84,6 +84,11 @@ def now() -> str:
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{rest:09d}Z"
 
 
+def _is_id(text: str) -> bool:
+    """Whether `text` may name a container: a plain file name."""
+    return 0 < len(text) <= _MAX_ID and _ID.issuperset(text) and text not in (".", "..")
+
+
 class StateDir:
     """The directory of one runtime's records.  Several processes may use it at once."""
 
@@ -97,7 +102,7 @@ class StateDir:
 
         Raises InvalidArgument for an ID that is no plain file name.
         """
-        if not _ID.fullmatch(container_id) or container_id in (".", ".."):
+        if not _is_id(container_id):
             raise InvalidArgument(f"invalid container ID: {container_id!r}", subject=container_id)
         return "/".join((self.path, container_id, *names))
 
@@ -152,7 +157,7 @@ class StateDir:
     def ids(self) -> list[str]:
         """All containers, sorted; those half made too."""
         try:
-            return sorted(name for name in os.listdir(self.path) if _ID.fullmatch(name))
+            return sorted(name for name in os.listdir(self.path) if _is_id(name))
         except FileNotFoundError:
             return []
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ANONYMOUS_LABEL = "com.docker.volume.anonymous"
 DRIVER = "local"
 
-_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
+_NAME = r"[a-zA-Z0-9][a-zA-Z0-9_.-]+"  # compiled when it is first needed
 _MAX_NAME = 255  # it becomes the name of a directory
 _LIST_FILTERS = frozenset(("dangling", "driver", "label", "name"))
 _PRUNE_FILTERS = frozenset(("all", "label", "label!"))
@@ -219,6 +219,19 @@ class VolumeService:
         if gone is not None:
             self._delete(gone)
 
+    def discard(self, container_id: str) -> None:
+        """Forget the uses of a container, and delete the anonymous volumes that only it used.
+
+        Idempotent.  Each such volume goes together with its last use, so that whoever is killed in
+        between can do it again.
+        """
+        for name in self.used_by(container_id):
+            with self._store.transaction():
+                anonymous = self.release(container_id, [name])
+                gone = self._take_away(name) if anonymous and not self.users(name) else None
+            if gone is not None:
+                self._delete(gone)
+
     def remove_if_unused(self, name: str) -> bool:
         """Delete a volume unless a container refers to it; whether it was deleted.  Idempotent."""
         try:
@@ -382,7 +395,7 @@ def _check_name(name: str) -> None:
             "alphanumeric characters",
             subject=name,
         )
-    if not _NAME.fullmatch(name):
+    if not re.fullmatch(_NAME, name):
         raise InvalidArgument(
             f'create {name}: "{name}" includes invalid characters for a local volume name, only '
             '"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, '
