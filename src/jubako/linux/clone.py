@@ -12,6 +12,11 @@ from jubako.linux.trace import traced
 CLONE_PARENT = 0x00008000
 _SYS_CLONE = 220 if MACHINE == "aarch64" else 56  # takes its arguments in one order on both
 
+_python = ctypes.PyDLL(None, use_errno=True)
+_syscall = _python["syscall"]
+_syscall.argtypes = [ctypes.c_long] + [ctypes.c_ulong] * 5
+_syscall.restype = ctypes.c_long
+
 
 @traced(lambda flags, *, why="": f"clone {flags:#x}")
 def clone(flags: int, *, why: str = "") -> int:
@@ -21,17 +26,13 @@ def clone(flags: int, *, why: str = "") -> int:
     interpreter's lock and its hooks do what os.fork does around the call, but the hooks of the C
     library do not run.  Raises KernelError in the parent.
     """
-    python = ctypes.PyDLL(None, use_errno=True)
-    call = python["syscall"]
-    call.argtypes = [ctypes.c_long] + [ctypes.c_ulong] * 5
-    call.restype = ctypes.c_long
-    python.PyOS_BeforeFork()
-    pid = int(call(_SYS_CLONE, flags | signal.SIGCHLD, 0, 0, 0, 0))
+    _python.PyOS_BeforeFork()
+    pid = int(_syscall(_SYS_CLONE, flags | signal.SIGCHLD, 0, 0, 0, 0))
     number = ctypes.get_errno()
     if pid == 0:
-        python.PyOS_AfterFork_Child()
+        _python.PyOS_AfterFork_Child()
         return 0
-    python.PyOS_AfterFork_Parent()
+    _python.PyOS_AfterFork_Parent()
     if pid < 0:
         raise KernelError("clone", number, detail=hex(flags))
     return pid

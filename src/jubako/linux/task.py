@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 
 from jubako.errors import KernelError
 from jubako.linux._libc import MACHINE, check, function, get_errno, syscall
 from jubako.linux.trace import traced
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PER_LINUX = 0x0000
 PER_LINUX32 = 0x0008
@@ -44,3 +49,30 @@ def join_session_keyring(*, why: str = "") -> None:
     """An empty session keyring in place of the caller's (keyctl(2)).  Raises KernelError."""
     if _keyctl(_KEYCTL_JOIN_SESSION_KEYRING, None) < 0:
         raise KernelError("join session keyring", get_errno())
+
+
+@contextlib.contextmanager
+def hidden_command_line() -> Iterator[None]:
+    """Empty /proc/PID/cmdline of this process for the block; what is forked in it keeps that.
+
+    Everybody who sees a process may read its command line, whether it is dumpable or not.
+    """
+    start, length = _command_line()
+    saved = ctypes.string_at(start, length)
+    ctypes.memset(start, 0, length)
+    try:
+        yield
+    finally:
+        ctypes.memmove(start, saved, length)
+
+
+def _command_line() -> tuple[int, int]:
+    """Where the arguments lie in memory, and how many bytes; (0, 0) if the kernel does not say."""
+    try:
+        with open("/proc/self/stat", "rb") as file:
+            data = file.read()
+    except OSError:
+        return 0, 0
+    fields = data[data.rindex(b")") + 2 :].split()  # from field 3 on, see proc_pid_stat(5)
+    start, end = int(fields[45]), int(fields[46])
+    return (start, end - start) if 0 < start <= end else (0, 0)

@@ -1,28 +1,33 @@
 """One more process in a running container.
 
-    parent                                  child
-      │ open init's pidfd, root, namespaces   │
-      │ not dumpable; next child's PID ns     │
-      │ ─────────────── fork ───────────────▶ │ cgroup, scores, labels      (the host's paths)
-      │                                       │ setns: all others at once
-      │                                       │ root, terminal, directory, user
-      │ ◀──────── console, failed ─────────── │
-      │ ◀───────── end of file ────────────── │ exec through the trampoline
+    parent                         between                          child
+      │ open init's pidfd, root      │                                │
+      │ not dumpable                 │                                │
+      │ ─────────── fork ──────────▶ │ cgroup, scores, labels         │    (the host's paths)
+      │                              │ setns: all at once; root       │
+      │ ◀─────────── PID ─────────── │ ─── clone (CLONE_PARENT) ────▶ │
+      │                              ╵                                │ terminal, directory, user
+      │ ◀────────────────────── console, failed ───────────────────── │
+      │ ◀──────────────────────── end of file ─────────────────────── │ exec by the trampoline
 
-From the fork on the child is visible to the container's processes (its PID is theirs).  It is not
-dumpable, so that they can neither read its memory nor open /proc/PID/exe, which is the host's
-Python (CVE-2019-5736).  A container that was given CAP_SYS_PTRACE over the host's user namespace
-can all the same: with that capability it is trusted, as it is by runc.
+The container's processes see the child (its PID is theirs), and of what they see /proc/PID shows
+the mounts and the network to everybody: so it is made when nothing of the host is left, by a
+process between that they never see.  The child is not dumpable: they can neither read its memory
+nor open /proc/PID/exe, which is the host's Python (CVE-2019-5736).  A container that was given
+CAP_SYS_PTRACE over the host's user namespace can all the same: with that capability it is trusted.
 """
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
+import struct
 
 from jubako.errors import KernelError, StartError, WrongState
 from jubako.linux import cgroups, ns, pidfd, prctl
+from jubako.linux.clone import CLONE_PARENT, clone
 from jubako.linux.openat2 import open_in_root
 from jubako.runtime import process, words
 from jubako.runtime import spec as specs
@@ -36,7 +41,7 @@ from jubako.runtime.init import (
     report,
 )
 from jubako.runtime.interface import OpenStdio, Process, Stdio
-from jubako.runtime.namespaces import fork_in, fork_quietly
+from jubako.runtime.namespaces import fork, fork_quietly
 from jubako.runtime.state import alive
 
 TYPE_CHECKING = False
@@ -59,8 +64,6 @@ class Entry:
         "flags",
         "identity",
         "init",
-        "parent_pid",
-        "pid_namespace",
         "preserve_fds",
         "root",
         "stdio",
@@ -71,11 +74,9 @@ class Entry:
     channel: Channel
     console_size: tuple[int, int] | None
     die_with_parent: bool
-    flags: int  # CLONE_NEW* of the namespaces to join, but for the PID namespace
+    flags: int  # CLONE_NEW* of the namespaces to join
     identity: Identity
     init: int  # a pidfd
-    parent_pid: int
-    pid_namespace: int  # -1: the caller's own
     preserve_fds: int
     root: int
     stdio: Stdio
@@ -99,7 +100,7 @@ def run(
     """
     entry = Entry()
     entry.identity, entry.preserve_fds = identity, preserve_fds
-    entry.die_with_parent, entry.parent_pid = die_with_parent, os.getpid()
+    entry.die_with_parent = die_with_parent
     entry.terminal = bool(spec_process.get("terminal"))
     entry.console_size = specs.console_size(spec_process)
     path = record["cgroup"] if cgroup is None else cgroup
@@ -113,9 +114,12 @@ def run(
         opened_console: list[int] = []
         try:
             with OpenStdio(stdio) as entry.stdio:
-                pid = fork_quietly(lambda: fork_in(entry.pid_namespace), lambda: _child(entry))
-            handle = pidfd.open(pid)
+                pid = fork_quietly(lambda: _fork_inside(entry), lambda: _child(entry))
             entry.channel.close()
+            if pid < 0:
+                _follow(ours, opened_console)  # why it failed
+                raise StartError("the process ended while it entered the container")
+            handle = pidfd.open(pid)
             try:
                 _follow(ours, opened_console)
             except BaseException:
@@ -151,18 +155,13 @@ def _open(entry: Entry, record: Record, opened: list[int]) -> None:
         opened.append(entry.init)
         entry.root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         opened.append(entry.root)
-        entry.flags, entry.pid_namespace = 0, -1
-        for kind, (flag, name) in ns.KINDS.items():
+        entry.flags = 0
+        for flag, name in ns.KINDS.values():
             try:
                 theirs = os.stat(f"/proc/{pid}/ns/{name}")
             except FileNotFoundError:
                 continue  # a kernel without this kind
-            if theirs.st_ino == os.stat(f"/proc/self/ns/{name}").st_ino:
-                continue
-            if kind == "pid":
-                entry.pid_namespace = ns.open_ns(pid, kind)
-                opened.append(entry.pid_namespace)
-            else:
+            if theirs.st_ino != os.stat(f"/proc/self/ns/{name}").st_ino:
                 entry.flags |= flag
     except OSError as error:
         gone = not alive(record)
@@ -179,10 +178,38 @@ def _ended(record: Record) -> WrongState:
     return WrongState(f"container {record['id']} is not running", subject=record["id"])
 
 
+def _fork_inside(entry: Entry) -> int:
+    """Fork a child of this process inside the container; 0 there, -1 if that failed."""
+    read, write = os.pipe2(os.O_CLOEXEC)
+    between = fork()
+    if between == 0:
+        try:
+            gc.disable()
+            os.close(read)
+            _enter(entry)
+            pid = clone(CLONE_PARENT, why="appear in the container when all else is done")
+            if pid == 0:
+                os.close(write)
+                return 0
+            os.write(write, struct.pack("=i", pid))
+        except BaseException as error:
+            report(entry.channel, error)
+        os._exit(0)
+    os.close(write)
+    try:
+        data = os.read(read, 4)
+    finally:
+        os.close(read)
+        with contextlib.suppress(ChildProcessError):  # the caller ignores SIGCHLD
+            os.waitpid(between, 0)
+    return int(struct.unpack("=i", data)[0]) if data else -1
+
+
 def _child(entry: Entry) -> NoReturn:
     try:
-        gc.disable()
-        _enter(entry)
+        if entry.die_with_parent:
+            prctl.set_pdeathsig(signal.SIGKILL)
+        os.setsid()
         _become(entry)
         process.close_descriptors(entry.channel.fileno(), entry.preserve_fds)
         entry.channel.send("executing", path=entry.identity.path)
@@ -194,8 +221,7 @@ def _child(entry: Entry) -> NoReturn:
 
 def _enter(entry: Entry) -> None:
     if entry.die_with_parent:
-        prctl.set_pdeathsig(signal.SIGKILL)
-    os.setsid()
+        prctl.set_pdeathsig(signal.SIGKILL)  # the child sets its own: a fork clears it
     process.leave_keyring()
     process.reset_signals()
     os.umask(0)

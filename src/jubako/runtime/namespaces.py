@@ -15,7 +15,7 @@ import os
 import struct
 
 from jubako.errors import InvalidArgument, KernelError
-from jubako.linux import idmap, ns, prctl
+from jubako.linux import idmap, ns, prctl, task
 from jubako.linux.clone import CLONE_PARENT, clone
 
 TYPE_CHECKING = False
@@ -89,7 +89,7 @@ class Namespaces:
 
     def _fork_through_user(self) -> int:
         read, write = os.pipe2(os.O_CLOEXEC)
-        between = _fork()
+        between = fork()
         if between == 0:
             try:
                 os.close(read)
@@ -151,7 +151,7 @@ class Namespaces:
 def fork_in(namespace: int) -> int:
     """Fork; only the child is in the PID namespace open as `namespace`, or in one that is NEW."""
     if namespace == SAME:
-        return _fork()
+        return fork()
     own = ns.open_ns("self", "pid")
     try:
         if namespace == NEW:
@@ -160,7 +160,7 @@ def fork_in(namespace: int) -> int:
             ns.setns(namespace, ns.CLONE_NEWPID, why="the next child joins the container")
         pid = -1
         try:
-            pid = _fork()
+            pid = fork()
         finally:
             if pid != 0:
                 ns.setns(own, ns.CLONE_NEWPID, why="later children stay outside")
@@ -172,24 +172,27 @@ def fork_in(namespace: int) -> int:
 def fork_quietly(fork: Callable[[], int], child: Callable[[], Any]) -> int:
     """`fork()` a process into which nobody in the container may look, from its first instruction.
 
-    It runs `child` and never comes back; the parent gets its PID.
+    It runs `child` and never comes back; the parent gets its PID.  Its command line, which /proc
+    shows to everybody, is empty: the caller's has paths of the host, and what else was typed.
     """
     dumpable = prctl.prctl(prctl.PR_GET_DUMPABLE)
     prctl.set_dumpable(False)
     try:
-        pid = fork()
-        if pid == 0:
-            try:
-                child()
-            finally:
-                os._exit(1)
+        with task.hidden_command_line():
+            pid = fork()
+            if pid == 0:
+                try:
+                    child()
+                finally:
+                    os._exit(1)
         return pid
     finally:
         if dumpable == 1:
             prctl.set_dumpable(True)
 
 
-def _fork() -> int:
+def fork() -> int:
+    """fork(2).  Raises KernelError."""
     try:
         return os.fork()
     except OSError as error:
