@@ -302,6 +302,8 @@ def _run(context: Context) -> int:
 
     detached = context.options.flag("detach")
     runtime, process = _create_process(context, detached)
+    if not detached:
+        foreground.forward_signals(process)
     try:
         runtime.start(context.container)
     except JubakoError:
@@ -378,6 +380,7 @@ def _exec(context: Context) -> int:
         return 0
     from jubako.runtime import foreground
 
+    foreground.forward_signals(made)
     return foreground.attend(made)
 
 

@@ -26,13 +26,9 @@ _NOT_FORWARDED = (
 )
 
 
-def attend(process: Process) -> int:
-    """Forward signals and, with a terminal, bytes, until the process ends; its exit status.
-
-    The process is a child of the caller; its descriptors are closed.
-    """
-    if process.console is not None and os.isatty(0):
-        _copy_size(process.console)
+def forward_signals(process: Process) -> None:
+    """Pass what is sent to this process on to the container's: before that one runs, if possible,
+    or a signal that comes between ends this process alone."""
 
     def forward(number: int, frame: FrameType | None) -> None:
         if number == signal.SIGWINCH and process.console is not None:
@@ -46,6 +42,15 @@ def attend(process: Process) -> int:
     for number in signal.valid_signals() - set(_NOT_FORWARDED):
         if number < 32:
             signal.signal(number, forward)
+
+
+def attend(process: Process) -> int:
+    """With a terminal copy bytes; wait until the process ends and return its exit status.
+
+    The process is a child of the caller; its descriptors are closed.
+    """
+    if process.console is not None and os.isatty(0):
+        _copy_size(process.console)
     mode = None
     try:
         if process.console is not None:
