@@ -10,6 +10,7 @@ for container in engine.containers.list():
 
 from __future__ import annotations
 
+from jubako.containers.services import Services
 from jubako.store import Store
 
 TYPE_CHECKING = False
@@ -33,9 +34,7 @@ class Engine:
 
     def __init__(self, root: str | None = None):
         self.store = Store(root)
-        self._images: ImageService | None = None
-        self._networks: NetworkService | None = None
-        self._volumes: VolumeService | None = None
+        self._services = Services(self.store)
         self._containers: ContainerService | None = None
 
     def __enter__(self) -> Engine:
@@ -46,47 +45,30 @@ class Engine:
 
     def close(self) -> None:
         """Close the database; the object opens it again when it is used again."""
-        if self._networks is not None:
-            self._networks.close()
-        self.store.close()
+        self._services.close()
 
     @property
     def images(self) -> ImageService:
         """Images: import, load, save, tag, remove, list, inspect."""
-        if self._images is None:
-            from jubako.images import ImageService
-
-            self._images = ImageService(self.store)
-        return self._images
+        return self._services.images
 
     @property
     def networks(self) -> NetworkService:
         """Networks: the default bridge, host, none."""
-        if self._networks is None:
-            from jubako.networks import NetworkService
-
-            self._networks = NetworkService(self.store)
-        return self._networks
+        return self._services.networks
 
     @property
     def volumes(self) -> VolumeService:
         """Volumes: create, list, inspect, remove, prune."""
-        if self._volumes is None:
-            from jubako.volumes import VolumeService
-
-            self._volumes = VolumeService(self.store)
-        return self._volumes
+        return self._services.volumes
 
     @property
     def containers(self) -> ContainerService:
         """Containers: create, start, stop, exec, logs, and the rest."""
         if self._containers is None:
             from jubako.containers import ContainerService
-            from jubako.containers.services import Services
 
-            self._containers = ContainerService(
-                Services(self.store, self.images, self.networks, self.volumes)
-            )
+            self._containers = ContainerService(self._services)
         return self._containers
 
     def version(self) -> dict[str, Any]:
@@ -103,6 +85,7 @@ class Engine:
 
     def recover(self) -> None:
         """Put state and kernel back in step after a crash, as every command does by itself."""
+        self.images.recover()
         self.containers.recover()
 
     def run(

@@ -51,7 +51,7 @@ def create(
         except BaseException:
             run_all(
                 [
-                    lambda: _drop_volumes(services, container_id),
+                    lambda: services.volumes.discard(container_id),
                     lambda: remove_tree(services.directory(container_id)),
                     lambda: forget_locks(services, container_id),
                 ]
@@ -60,11 +60,6 @@ def create(
     if not merged_host.get("AutoRemove"):
         services.store.flush()
     return container_id, warnings
-
-
-def _drop_volumes(services: Services, container_id: str) -> None:
-    for name in services.volumes.release(container_id):
-        services.volumes.remove_if_unused(name)
 
 
 def _new_id() -> str:

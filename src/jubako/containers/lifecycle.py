@@ -15,11 +15,11 @@ import os
 import signal
 import socket
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from jubako.containers import monitor
 from jubako.containers.attach import Attachment
-from jubako.containers.recover import repair
+from jubako.containers.recover import EXIT_KILLED, repair
 from jubako.containers.remove import remove_container
 from jubako.containers.validate import parse_signal
 from jubako.errors import (
@@ -32,7 +32,7 @@ from jubako.errors import (
 )
 from jubako.linux import pidfd
 from jubako.store import point
-from jubako.store.lock import wait_released
+from jubako.store.lock import Lock, is_held, wait_released
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 DEFAULT_STOP_TIMEOUT_S = 10
 _KILL_PATIENCE_S = 10.0  # a killed process that does not die hangs in the kernel
+_SETTLE_S = 30.0  # a start or a removal: some milliseconds, unless much has to be deleted
 
 
 class Lifecycle:
@@ -56,10 +57,25 @@ class Lifecycle:
         """The container under its lock, repaired and read anew.  Raises NotFound."""
         container_id = self._services.table.get(reference).id
         with self._services.store.lock(container_id):
-            container = repair(self._services, container_id)
+            container = self._settled(container_id)
             if container is None:
                 raise NotFound(f"No such container: {reference}", subject=reference)
             yield container
+
+    def _settled(self, container_id: str) -> Container | None:
+        """The container, once its monitor is not in the middle of something.
+
+        That is so when the command that started it was killed, and went on without the lock; and
+        while a monitor removes the container (`--rm`).  Raises Unavailable after a while.
+        """
+        deadline = time.monotonic() + _SETTLE_S
+        while True:
+            container = repair(self._services, container_id)
+            if container is None or container.running or not container.boot_id:
+                return container
+            if time.monotonic() > deadline:
+                raise Unavailable(f"container {container_id}: its monitor does not answer")
+            time.sleep(0.005)
 
     # start
 
@@ -142,7 +158,7 @@ class Lifecycle:
         except Unavailable:
             with self._services.store.lock(container.id):
                 row = repair(self._services, container.id)
-            return row.exit_code if row is not None else None
+            return row.exit_code if row is not None else EXIT_KILLED
         finally:
             attachment.close()
 
@@ -251,8 +267,36 @@ class Lifecycle:
                 raise WrongState(f"Container {container.id} is already paused")
             if not container.running:
                 raise WrongState(f"Container {container.id} is not running")
-            self._services.runtime(container).pause(container.id)
-            self._services.table.update(container.id, status="paused")
+            self._freeze(container)
+
+    def _freeze(self, container: Container) -> None:
+        # the mark of a command that was killed before it froze the container
+        if not is_held(self._services.freezer_lock(container.id)):
+            _unlink(self._services.freezer_lock(container.id))
+        self._services.runtime(container).pause(container.id)
+        self._services.table.update(container.id, status="paused")
+
+    @contextmanager
+    def frozen(self, reference: str) -> Iterator[None]:
+        """Inside the block a running container is paused; one that does not run is left alone.
+
+        Whatever happens to this process, the container goes on afterwards: a lock that only we
+        hold tells `repair` who paused it.
+        """
+        with ExitStack() as undo:
+            with self._locked(reference) as container:
+                if container.status == "running":
+                    lock = undo.enter_context(Lock(self._services.freezer_lock(container.id)))
+                    undo.callback(_unlink, lock.path)
+                    self._freeze(container)
+                    undo.callback(self._let_go_on, container.id)
+            yield
+
+    def _let_go_on(self, container_id: str) -> None:
+        try:
+            self.unpause(container_id)
+        except (NotFound, WrongState):
+            pass  # it was stopped or removed meanwhile
 
     def unpause(self, reference: str) -> None:
         """Let a paused container go on.  Raises WrongState."""
@@ -297,9 +341,17 @@ class Lifecycle:
                 if container.status == "paused":
                     self._thaw(container)
                 self._kill_now(container)
-                current = self._services.table.find(container.id)
+                # what its monitor could not take down must not lose its row
+                current = self._settled(container.id)
                 if current is None:
                     return  # its monitor has removed it (--rm)
                 container = current
             remove_container(self._services, container, volumes=volumes)
         self._services.store.flush()
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass

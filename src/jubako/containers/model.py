@@ -281,6 +281,7 @@ class ContainerRecord(TypedDict, total=False):
 
     Id: 64 hex digits.  Name: without the leading slash.  ImageId: `sha256:...`.  ImageRef: as the
     user named it.  Path and Args: the command.  Created: RFC 3339 with nanoseconds, UTC.
+    RemoveVolumes: it is being removed, and its anonymous volumes are to go with it.
     """
 
     Id: str
@@ -303,3 +304,4 @@ class ContainerRecord(TypedDict, total=False):
     ResolvConfPath: str
     SizeRw: int
     SizeRootFs: int
+    RemoveVolumes: bool

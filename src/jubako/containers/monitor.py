@@ -25,12 +25,12 @@ from jubako.containers.remove import remove_container
 from jubako.containers.setup import Setup, start_error_code
 from jubako.containers.stdio import Stdio as Streams
 from jubako.containers.supervisor import Supervisor
-from jubako.containers.takedown import run_all, take_down
+from jubako.containers.takedown import NOTHING_LEFT, free, run_all
 from jubako.errors import JubakoError
 from jubako.linux import fds, prctl, trace
 from jubako.linux.loop import EventLoop
 from jubako.store import boot_id, point
-from jubako.store.lock import Lock
+from jubako.store.lock import Lock, wait_released
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,21 +45,30 @@ def launch(services: Services, container: Container, client: socket.socket | Non
     client: the monitor's end of the first attached client.  The caller holds the container's lock.
     Raises the error of the start, whose traces are gone by then.
     """
-    lock = Lock(services.monitor_lock(container.id), timeout_s=30)
-    lock.acquire()  # waits for the last monitor to end
-    services.table.update(container.id, boot_id=boot_id(), error="", oom_killed=0)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with theirs:
-        child = _spawn(services, container, lock, theirs, client)
-    lock.release()
-    os.waitpid(child, 0)
     with ours:
+        with theirs, Lock(services.monitor_lock(container.id), timeout_s=30) as lock:
+            # the last monitor has ended: the lock was free
+            services.table.update(container.id, boot_id=boot_id(), error="", oom_killed=0)
+            point("containers.start.marked")
+            child = _spawn(services, container, lock, theirs, client)
+        os.waitpid(child, 0)
         answer = report.receive(ours)
     if answer is None:
+        _clear_after_crash(services, container)
         raise JubakoError(f"start {container.name}: the monitor died", subject=container.id)
     if "error" in answer:
         raise report.unpack_error(answer["error"])
     return int(answer["pid"])
+
+
+def _clear_after_crash(services: Services, container: Container) -> None:
+    """The monitor was killed before it could report; what it made goes now."""
+    from jubako.containers.recover import repair_and_tidy
+
+    point("containers.start.unreported")
+    wait_released(services.monitor_lock(container.id), timeout_s=10)
+    repair_and_tidy(services, container.id)
 
 
 def _spawn(
@@ -78,6 +87,7 @@ def _spawn(
         fds = [lock.fd, channel.fileno(), client.fileno() if client is not None else -1]
         return _spawn_interpreter(services.store.path, container.id, fds)
     services.store.close()
+    services.networks.close()  # the child would close the number of a descriptor that it lost
     child = os.fork()
     if child == 0:
         _detach(services, container, lock.fd, channel, client)
@@ -100,13 +110,14 @@ def _spawn_interpreter(root: str, container_id: str, fds: list[int]) -> int:
 
 def main() -> None:
     """The entry point of the interpreter that `_spawn_interpreter` starts.  Never returns."""
-    from jubako.containers.services import open_services
+    from jubako.containers.services import Services
+    from jubako.store import Store
 
     root, container_id, lock, channel, client = sys.argv[1:]
     for fd in map(int, (lock, channel, client)):
         if fd >= 0:
             os.set_inheritable(fd, False)
-    services = open_services(root)
+    services = Services(Store(root))
     container = services.table.get(container_id)
     services.store.close()
     audience = socket.socket(fileno=int(client)) if int(client) >= 0 else None
@@ -251,11 +262,18 @@ class Monitor:
         code = start_error_code(exc) if isinstance(exc, JubakoError) else 128
         if self._process is not None:
             _kill_and_reap(self._process.pid)
-        run_all([self._setup.leave_mounts, lambda: take_down(self._services, self._container)])
-        if self._container.record["HostConfig"].get("AutoRemove"):
-            run_all([lambda: remove_container(self._services, self._container, volumes=True)])
-        else:
-            self._services.table.update(self._container.id, error=packed["message"], exit_code=code)
+        services, container = self._services, self._container
+        remove = container.record["HostConfig"].get("AutoRemove")
+        errors = run_all([self._setup.leave_mounts, lambda: free(services, container)])
+        columns = {
+            **({} if errors else NOTHING_LEFT),
+            "error": packed["message"],
+            "exit_code": code,
+        }
+        if not remove:
+            run_all([lambda: services.table.update(container.id, **columns)])
+        elif not errors:
+            run_all([lambda: remove_container(services, container, volumes=True)])
         report.send(self._channel, {"error": packed})
 
     # serve

@@ -18,14 +18,24 @@ def remove_container(services: Services, container: Container, *, volumes: bool)
     volumes: also the anonymous volumes that nobody else uses.  The caller holds the container's
     lock, or is its monitor.
     """
-    services.table.update(container.id, status="removing")
+    columns: dict[str, object] = {"status": "removing"}
+    if volumes and not container.record["HostConfig"].get("AutoRemove"):
+        # told to whoever has to finish this
+        columns["record"] = {**container.record, "RemoveVolumes": True}
+    services.table.update(container.id, **columns)
     point("containers.remove.marked")
     remove_tree(services.directory(container.id))
     point("containers.remove.files")
-    with services.store.transaction():
-        anonymous = services.volumes.release(container.id)
-        services.table.delete(container.id)
     if volumes:
-        for name in anonymous:
-            services.volumes.remove_if_unused(name)
+        services.volumes.discard(container.id)
+    with services.store.transaction():
+        services.volumes.release(container.id)
+        services.table.delete(container.id)
     forget_locks(services, container.id)
+
+
+def finish_removal(services: Services, container: Container) -> None:
+    """Go on with a removal that was interrupted, as it was meant."""
+    record = container.record
+    volumes = record.get("RemoveVolumes") or record["HostConfig"].get("AutoRemove")
+    remove_container(services, container, volumes=bool(volumes))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from functools import cached_property
+
 from jubako.containers import recover
-from jubako.containers.lifecycle import Lifecycle
-from jubako.containers.services import Services
-from jubako.errors import InvalidArgument, NotFound, WrongState
+from jubako.errors import InvalidArgument, WrongState
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,7 +15,9 @@ if TYPE_CHECKING:
 
     from jubako.containers.attach import Attachment
     from jubako.containers.execute import Execution
+    from jubako.containers.lifecycle import Lifecycle
     from jubako.containers.model import Config, HostConfig
+    from jubako.containers.services import Services
     from jubako.containers.table import Container
 
 
@@ -27,8 +30,13 @@ class ContainerService:
 
     def __init__(self, services: Services):
         self._services = services
-        self._lifecycle = Lifecycle(services)
         self._recovered = False
+
+    @cached_property
+    def _lifecycle(self) -> Lifecycle:
+        from jubako.containers.lifecycle import Lifecycle
+
+        return Lifecycle(self._services)
 
     def _recover(self) -> None:
         """Once for each engine object, before it looks at any state."""
@@ -41,10 +49,12 @@ class ContainerService:
         return self._services.table.get(reference)
 
     def recover(self) -> None:
-        """Repair what crashes left, now, and delete the directories of no container."""
-        recover.recover(self._services)
-        recover.sweep(self._services)
+        """Repair what crashes left, now, and delete what belongs to no container.
+
+        Goes on after failures and raises all of them at the end.
+        """
         self._recovered = True
+        recover.recover_all(self._services)
 
     # life cycle
 
@@ -276,16 +286,7 @@ class ContainerService:
         from jubako.containers.archive import commit
 
         container = self._get(reference)
-        frozen = pause and container.status == "running"
-        if frozen:
-            self._lifecycle.pause(container.id)
-        try:
+        with self._lifecycle.frozen(container.id) if pause else nullcontext():
             return commit(
                 self._services, container, target, author=author, message=message, changes=changes
             )
-        finally:
-            if frozen:
-                try:
-                    self._lifecycle.unpause(container.id)
-                except (NotFound, WrongState):
-                    pass  # it was stopped or removed meanwhile

@@ -71,7 +71,7 @@ class Supervisor:
 
     def _finish(self) -> None:
         """Drain, take down, record, tell, remove, in this order."""
-        from jubako.containers.takedown import run_all, take_down
+        from jubako.containers.takedown import free, run_all
         from jubako.store import point
 
         _, status = os.waitpid(self.pid, 0)
@@ -85,7 +85,7 @@ class Supervisor:
         oom = _oom_killed(services, container)
         self.streams.drain()
         point("containers.exit.drained")
-        errors = run_all([self._leave_mounts, lambda: take_down(services, container)])
+        errors = run_all([self._leave_mounts, lambda: free(services, container)])
         self.streams.drain()  # processes that outlived init (`--pid host`) are gone now as well
         error = self._record(services, container, code, oom, errors)
         point("containers.exit.recorded")
@@ -110,16 +110,28 @@ class Supervisor:
         oom: bool,
         errors: list[JubakoError],
     ) -> str:
+        """One transaction: who finds `exited` need not ask what is left.
+
+        `boot_id` stays, and lets `recover` go on here if we die, when something could not be taken
+        down, and while `--rm` is still to be done.
+        """
+        from jubako.containers.takedown import NOTHING_LEFT
         from jubako.containers.times import now
 
         error = "; ".join(str(exc) for exc in errors)
+        columns: dict[str, object] = {"pid": 0}
+        if not errors and not container.record["HostConfig"].get("AutoRemove"):
+            columns = NOTHING_LEFT
         services.table.update(
             container.id,
-            status="exited",
-            exit_code=code,
-            oom_killed=int(oom),
-            finished=now(),
-            error=error,
+            **{
+                **columns,
+                "status": "exited",
+                "exit_code": code,
+                "oom_killed": int(oom),
+                "finished": now(),
+                "error": error,
+            },
         )
         return error
 

@@ -20,12 +20,23 @@ if TYPE_CHECKING:
     from jubako.containers.table import Container
 
 
-def take_down(services: Services, container: Container) -> None:
+def take_down(services: Services, container: Container, **columns: object) -> None:
     """Kill what is left of the container's processes and free its cgroup, network and files.
 
-    The row stays as it is, but for `boot_id` and `endpoint`, which are cleared at the end: the
-    mark that nothing is left.  Raises what went wrong, after everything was tried.
+    At the end `boot_id` of its row is cleared, the mark that nothing is left; `columns` are set
+    with it, so that no crash comes between.  Raises what went wrong, after everything was tried;
+    then the row stays as it is.
     """
+    free(services, container)
+    services.table.update(container.id, **{**NOTHING_LEFT, **columns})
+
+
+# What the row of a container says that has nothing in the kernel.
+NOTHING_LEFT: dict[str, object] = {"boot_id": "", "pid": 0, "endpoint": {}}
+
+
+def free(services: Services, container: Container) -> None:
+    """The same without a change of the row."""
     steps: list[Callable[[], object]] = [
         lambda: services.runtime(container).delete(container.id, force=True),
         lambda: point("containers.takedown.runtime"),
@@ -33,9 +44,7 @@ def take_down(services: Services, container: Container) -> None:
         lambda: point("containers.takedown.network"),
         lambda: remove_tree(services.run_directory(container.id)),
     ]
-    errors = run_all(steps)
-    raise_all(errors)
-    services.table.update(container.id, boot_id="", pid=0, endpoint={})
+    raise_all(run_all(steps))
 
 
 def run_all(steps: list[Callable[[], object]]) -> list[JubakoError]:

@@ -1,8 +1,8 @@
 """Named points at which a test may kill the process.
 
 `JUBAKO_FAULT=containers.start.network` in the environment kills the process that reaches the point
-of this name with SIGKILL, as a crash would; `NAME:2` lets the first arrival pass.
-Unset, a point costs one test of a global.
+of this name with SIGKILL, as a crash would; `NAME:2` lets the first arrival pass, and several names
+are separated by commas.  Unset, a point costs one test of a global.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ from __future__ import annotations
 import os
 import signal
 
-_armed, _, _count = os.environ.get("JUBAKO_FAULT", "").partition(":")
-_remaining = int(_count) if _count.isdigit() else 1
+_armed: dict[str, int] = {}  # name: how many arrivals are left
+if _names := os.environ.get("JUBAKO_FAULT"):
+    for _name, _, _count in (_entry.partition(":") for _entry in _names.split(",")):
+        _armed[_name] = int(_count) if _count.isdigit() else 1
 
 
 def point(name: str) -> None:
     """Die here if the environment asks for it."""
-    global _remaining
-    if _armed and name == _armed:
-        _remaining -= 1
-        if _remaining <= 0:
+    if _armed and name in _armed:
+        _armed[name] -= 1
+        if _armed[name] <= 0:
             os.kill(os.getpid(), signal.SIGKILL)

@@ -134,7 +134,7 @@ def test_links_in_the_volume_are_never_followed(pair: Pair, tmp_path: Path) -> N
 def test_an_interrupted_copy_is_completed(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in "abcdef":
         (pair.source / name).write_text(name * 100)
-    monkeypatch.setattr("jubako.store.faults._armed", "volumes.fill.marked")
+    monkeypatch.setattr("jubako.store.faults._armed", {"volumes.fill.marked": 1})
     pid = os.fork()
     if pid == 0:
         try:

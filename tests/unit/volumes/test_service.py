@@ -248,7 +248,7 @@ def test_killed_in_the_middle(
     """A removed volume's content never comes back, and the name can be used again."""
     if "remove" in at:
         Path(volumes.create("data")["Mountpoint"], "old").touch()
-    monkeypatch.setattr("jubako.store.faults._armed", at)
+    monkeypatch.setattr("jubako.store.faults._armed", {at: 1})
     pid = os.fork()
     if pid == 0:
         try:
