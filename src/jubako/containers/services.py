@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 from jubako.containers.table import ContainerTable
 
 TYPE_CHECKING = False
@@ -17,14 +19,35 @@ if TYPE_CHECKING:
 class Services:
     """The store, the services on it, the table of containers, and where their files lie."""
 
-    def __init__(
-        self, store: Store, images: ImageService, networks: NetworkService, volumes: VolumeService
-    ):
+    def __init__(self, store: Store):
         self.store = store
-        self.images = images
-        self.networks = networks
-        self.volumes = volumes
         self.table = ContainerTable(store)
+
+    # Each is imported when somebody needs it: `ps` and `exec` need none.
+
+    @cached_property
+    def images(self) -> ImageService:
+        from jubako.images import ImageService
+
+        return ImageService(self.store)
+
+    @cached_property
+    def networks(self) -> NetworkService:
+        from jubako.networks import NetworkService
+
+        return NetworkService(self.store)
+
+    @cached_property
+    def volumes(self) -> VolumeService:
+        from jubako.volumes import VolumeService
+
+        return VolumeService(self.store)
+
+    def close(self) -> None:
+        """Give up what is open; it opens again when it is used again."""
+        if "networks" in self.__dict__:
+            self.networks.close()
+        self.store.close()
 
     def directory(self, container_id: str) -> str:
         """What survives a reboot: upper, work, logs, hosts."""
@@ -59,14 +82,3 @@ class Services:
     def cgroup_path(self, container_id: str, parent: str = "") -> str:
         """The container's cgroup, below `parent` or the engine's own."""
         return f"{parent.rstrip('/') or '/' + self.store.name}/{container_id}"
-
-
-def open_services(root: str) -> Services:
-    """The services on a root, for a process that has no `Engine`."""
-    from jubako.images import ImageService
-    from jubako.networks import NetworkService
-    from jubako.store import Store
-    from jubako.volumes import VolumeService
-
-    store = Store(root)
-    return Services(store, ImageService(store), NetworkService(store), VolumeService(store))

@@ -131,9 +131,10 @@ class _Opener:
 
     def __call__(self) -> Services:
         if self._services is None:
-            from jubako.containers.services import open_services
+            from jubako.containers.services import Services
+            from jubako.store import Store
 
-            self._services = open_services(self._root)
+            self._services = Services(Store(self._root))
         return self._services
 
     def repair_network(self) -> None:

@@ -26,6 +26,7 @@ MACHINE = os.uname().machine
 
 # number on x86_64, number on aarch64; 424 and above are the same everywhere
 _NUMBERS = {
+    "rt_sigaction": (13, 134),
     "pivot_root": (155, 41),
     "capget": (125, 90),
     "capset": (126, 91),

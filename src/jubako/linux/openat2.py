@@ -20,6 +20,7 @@ import struct
 
 from jubako.errors import KernelError
 from jubako.linux._libc import encode, get_errno, syscall
+from jubako.linux.statfs import PROC_SUPER_MAGIC, SYSFS_MAGIC, filesystem_type
 
 RESOLVE_NO_XDEV = 0x01
 RESOLVE_NO_MAGICLINKS = 0x02
@@ -30,6 +31,7 @@ RESOLVE_CACHED = 0x20
 
 MAX_LINKS = 40  # as the kernel: ELOOP after these
 EAGAIN_TRIES = 64
+_NO_FILES = (PROC_SUPER_MAGIC, SYSFS_MAGIC)  # every file there is a view of the kernel
 
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _CREATING = os.O_CREAT | os.O_TMPFILE & ~os.O_DIRECTORY
@@ -104,23 +106,34 @@ def open_parent(rootfd: int, path: str) -> tuple[int, str]:
     return open_in_root(rootfd, parent or ".", _DIRECTORY), name
 
 
-def read_in_root(rootfd: int, path: str, limit: int) -> bytes:
-    """The content of a regular file of at most `limit` bytes.
+def open_file_in_root(rootfd: int, path: str) -> int:
+    """Open a regular file for reading, of a file system that holds files.
 
-    Devices, pipes and sockets are not even opened.
-    Raises KernelError: ENOENT..., EINVAL (not a regular file), EFBIG (more than `limit`).
+    Devices, pipes and sockets are not even opened, nor what only looks like a file: reading
+    /proc/kmsg takes the kernel's messages away from the host and then waits for more.
+    Raises KernelError: ENOENT..., EINVAL (not a regular file).
     """
     handle = open_in_root(rootfd, path, os.O_PATH)
     try:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
+        regular = stat.S_ISREG(os.fstat(handle).st_mode)
+        if not regular or filesystem_type(handle) in _NO_FILES:
             raise KernelError("read", errno.EINVAL, path=path, detail="not a regular file")
-        fd = os.open(f"/proc/self/fd/{handle}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+        return os.open(f"/proc/self/fd/{handle}", flags)
     except OSError as error:
         if isinstance(error, KernelError):
             raise
         raise KernelError.from_oserror("open", error, path=path) from error
     finally:
         os.close(handle)
+
+
+def read_in_root(rootfd: int, path: str, limit: int) -> bytes:
+    """The content of a regular file of at most `limit` bytes.
+
+    Raises KernelError: ENOENT..., EINVAL (not a regular file), EFBIG (more than `limit`).
+    """
+    fd = open_file_in_root(rootfd, path)
     try:
         chunks: list[bytes] = []
         left = limit + 1

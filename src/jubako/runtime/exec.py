@@ -26,7 +26,7 @@ import signal
 import struct
 
 from jubako.errors import KernelError, StartError, WrongState
-from jubako.linux import cgroups, ns, pidfd, prctl
+from jubako.linux import cgroups, ns, pidfd, prctl, signals
 from jubako.linux.clone import CLONE_PARENT, clone
 from jubako.linux.openat2 import open_in_root
 from jubako.runtime import process, words
@@ -223,7 +223,7 @@ def _enter(entry: Entry) -> None:
     if entry.die_with_parent:
         prctl.set_pdeathsig(signal.SIGKILL)  # the child sets its own: a fork clears it
     process.leave_keyring()
-    process.reset_signals()
+    signals.reset_all()
     os.umask(0)
     if entry.cgroup is not None:
         entry.cgroup.join_self()

@@ -17,7 +17,7 @@ import socket
 import stat
 
 from jubako.errors import JubakoError, KernelError, StartError
-from jubako.linux import prctl, pty
+from jubako.linux import prctl, pty, signals
 from jubako.linux.mount import MS_SLAVE
 from jubako.linux.statfs import DEVPTS_SUPER_MAGIC, filesystem_type
 from jubako.runtime import cgroupfs, hooks, process, words
@@ -136,7 +136,7 @@ def _leave_caller(setup: Setup) -> None:
     prctl.set_dumpable(False)
     os.setsid()
     process.leave_keyring()
-    process.reset_signals()
+    signals.reset_all()
     os.umask(0)
 
 

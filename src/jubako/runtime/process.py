@@ -21,12 +21,11 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import stat
 
 from jubako.errors import InvalidArgument, KernelError, StartError, Unsupported
 from jubako.linux import caps, fds, prctl, rlimit, seccomp, task, trace, trampoline
-from jubako.linux.openat2 import open_in_root
+from jubako.linux.openat2 import open_file_in_root, open_in_root
 from jubako.runtime import words
 
 TYPE_CHECKING = False
@@ -337,13 +336,7 @@ def home_of(root: int, uid: int) -> str:
     root: descriptor of the container's root.  At most the first mebibyte is looked at.
     """
     try:
-        handle = open_in_root(root, "etc/passwd", os.O_PATH)
-        try:
-            if not stat.S_ISREG(os.fstat(handle).st_mode):
-                return "/"
-            fd = os.open(f"/proc/self/fd/{handle}", os.O_RDONLY | os.O_CLOEXEC)
-        finally:
-            os.close(handle)
+        fd = open_file_in_root(root, "etc/passwd")
         try:
             data = os.read(fd, _PASSWD_LIMIT_BYTES)
         finally:
@@ -355,16 +348,6 @@ def home_of(root: int, uid: int) -> str:
         if len(fields) >= 6 and fields[2] == b"%d" % uid:
             return os.fsdecode(fields[5]) or "/"
     return "/"
-
-
-def reset_signals() -> None:
-    """What Python and the caller ignore or block must not reach the program through exec."""
-    for number in range(1, signal.NSIG):
-        if number in (signal.SIGKILL, signal.SIGSTOP) or 32 <= number < signal.SIGRTMIN:
-            continue
-        if signal.getsignal(number) is not signal.SIG_DFL:
-            signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def close_descriptors(keep: int, preserve: int) -> None:
