@@ -17,10 +17,9 @@ import socket
 import time
 from contextlib import ExitStack, contextmanager
 
-from jubako.containers import monitor
 from jubako.containers.attach import Attachment
-from jubako.containers.recover import EXIT_KILLED, repair
 from jubako.containers.remove import remove_container
+from jubako.containers.repair import EXIT_KILLED, repair
 from jubako.containers.validate import parse_signal
 from jubako.errors import (
     Conflict,
@@ -93,13 +92,15 @@ class Lifecycle:
             return self._launch(container, attach=attach)
 
     def _launch(self, container: Container, *, attach: bool) -> Attachment | None:
+        from jubako.containers.monitor import launch
+
         if not attach:
-            monitor.launch(self._services, container, None)
+            launch(self._services, container, None)
             return None
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             with theirs:
-                monitor.launch(self._services, container, theirs)
+                launch(self._services, container, theirs)
         except BaseException:
             ours.close()
             raise

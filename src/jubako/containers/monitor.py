@@ -64,7 +64,7 @@ def launch(services: Services, container: Container, client: socket.socket | Non
 
 def _clear_after_crash(services: Services, container: Container) -> None:
     """The monitor was killed before it could report; what it made goes now."""
-    from jubako.containers.recover import repair_and_tidy
+    from jubako.containers.repair import repair_and_tidy
 
     point("containers.start.unreported")
     wait_released(services.monitor_lock(container.id), timeout_s=10)

@@ -67,9 +67,10 @@ class ContainerService:
         Raises NotFound (the image), InvalidArgument, NameInUse, Conflict; then nothing is left.
         """
         from jubako.containers.create import create
+        from jubako.containers.repair import sweep
 
         self._recover()
-        recover.sweep(self._services)
+        sweep(self._services)
         container_id, warnings = create(self._services, config, host_config, name)
         return {"Id": container_id, "Warnings": warnings}
 

@@ -1,0 +1,115 @@
+"""The repairs that `jubako.containers.recover` finds necessary."""
+
+from __future__ import annotations
+
+import os
+
+from jubako.containers.recover import monitor_is_dead, was_left_frozen
+from jubako.containers.remove import finish_removal
+from jubako.containers.takedown import forget_locks, run_all, take_down
+from jubako.errors import JubakoError, Unavailable, raise_all
+from jubako.linux.removal import remove_tree
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jubako.containers.services import Services
+    from jubako.containers.table import Container
+
+EXIT_KILLED = 137  # 128 + SIGKILL: what init died of when its monitor did
+
+
+def repair(services: Services, container_id: str) -> Container | None:
+    """Bring one container in step; the caller holds its lock.  None: it is gone.
+
+    A container with a living monitor goes on.
+    """
+    container = services.table.find(container_id)
+    if container is not None and container.boot_id and monitor_is_dead(services, container):
+        # read anew: before a monitor lets go of its lock it writes down the end
+        container = services.table.find(container_id)
+        if container is not None and container.boot_id:
+            _record_end(services, container)
+            container = services.table.find(container_id)
+    if container is None:
+        forget_locks(services, container_id)  # the caller's own, which it made for nothing
+        return None
+    if container.status == "removing" and not container.boot_id:
+        finish_removal(services, container)
+        return None
+    if container.status == "paused" and was_left_frozen(services, container):
+        services.runtime(container).resume(container_id)
+        services.table.update(container_id, status="running")
+        container.status = "running"
+    return container
+
+
+def repair_and_tidy(services: Services, container_id: str) -> None:
+    """Repair one container whose lock the caller holds, and what it left beside its row."""
+    repair(services, container_id)
+    raise_all(tidy(services))
+
+
+def _record_end(services: Services, container: Container) -> None:
+    from jubako.containers.times import now
+
+    columns: dict[str, object] = {}
+    if container.running:
+        columns = {
+            "status": "exited",
+            "exit_code": EXIT_KILLED,
+            "finished": now(),
+            "error": "the container's monitor died",
+        }
+    if container.record["HostConfig"].get("AutoRemove"):
+        columns["status"] = "removing"
+    take_down(services, container, **columns)
+
+
+def sweep(services: Services) -> None:
+    """Delete directories of containers that have no row, and free the volumes that they used:
+    commands call it when they create."""
+    parent = f"{services.store.path}/containers"
+    db = services.store.db
+    known = {row[0] for row in db.execute("SELECT id FROM containers")}
+    named = {row[0] for row in db.execute("SELECT DISTINCT container_id FROM volume_uses")}
+    try:
+        named.update(os.listdir(parent))
+    except FileNotFoundError:
+        pass
+    for name in named - known:
+        _sweep_one(services, parent, name)
+    services.volumes.sweep()
+
+
+def _sweep_one(services: Services, parent: str, name: str) -> None:
+    steps: list[Callable[[], object]] = [
+        lambda: services.volumes.discard(name),
+        lambda: remove_tree(f"{parent}/{name}"),
+        lambda: forget_locks(services, name),
+    ]
+    try:
+        with services.store.lock(name, timeout_s=0):
+            if services.table.find(name) is None:
+                run_all(steps)
+    except Unavailable:
+        return  # it is being created or removed right now
+
+
+def tidy(services: Services) -> list[JubakoError]:
+    """Free what belongs to no container that runs: addresses, ports, links, parts of volumes."""
+    return run_all(
+        [lambda: services.networks.recover(_Live(services)), lambda: services.volumes.sweep()]
+    )
+
+
+class _Live:
+    """The IDs of the containers that may have something in the kernel, asked one by one."""
+
+    def __init__(self, services: Services):
+        self._services = services
+
+    def __contains__(self, container_id: object) -> bool:
+        container = self._services.table.find(str(container_id))
+        return container is not None and container.boot_id != ""
