@@ -86,8 +86,7 @@ def _spawn(
     if len(os.listdir("/proc/self/task")) > 1:
         fds = [lock.fd, channel.fileno(), client.fileno() if client is not None else -1]
         return _spawn_interpreter(services.store.path, container.id, fds)
-    services.store.close()
-    services.networks.close()  # the child would close the number of a descriptor that it lost
+    services.close()  # the child would close numbers of descriptors that it has lost
     child = os.fork()
     if child == 0:
         _detach(services, container, lock.fd, channel, client)
