@@ -105,22 +105,25 @@ class Traces:
 
     def _kernel(self) -> list[str]:
         name = self._store.name
-        found = [
-            f"cgroup {path}"
-            for path in self._leaks.cgroups()
-            if f"/{name}/" in str(path) and path.name != name
-        ]
+        found = [f"cgroup {path}" for path in self.cgroups() if path.name != name]
         bridge = default_bridge_link(self._store.key)
         links = {name for _, name in socket.if_nameindex()} - {"lo", "outside0", bridge}
         found += [f"link {name}" for name in links]
         with nft.open_socket() as filters:
             elements = firewall.published(filters, firewall.table_name(self._store))
         found += [f"element {element}" for element in elements]
-        found += [f"process {pid}" for pid in self._leaks.processes() if self._is_ours(pid)]
+        found += [f"process {pid}" for pid in self.processes()]
         return found + [line for line in self._leaks.new() if line.startswith("mount ")]
 
+    def processes(self) -> list[int]:
+        """Monitors, and processes in the engine's cgroups.  Commands of the test are not here."""
+        return [pid for pid in self._leaks.processes() if self._is_ours(pid)]
+
+    def cgroups(self) -> list[Path]:
+        """The engine's, parents first."""
+        return [path for path in self._leaks.cgroups() if self._store.name in path.parts]
+
     def _is_ours(self, pid: int) -> bool:
-        """A monitor, or a process in a cgroup of this engine."""
         try:
             cgroups = Path(f"/proc/{pid}/cgroup").read_text()
             return self._store.name in cgroups or _comm(pid) == "jubako-monitor"
