@@ -14,6 +14,7 @@ import os
 from jubako.containers import binds
 from jubako.errors import InvalidArgument, KernelError, NotFound
 from jubako.linux import mountapi, openat2
+from jubako.linux.statfs import TMPFS_MAGIC, filesystem_type
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -346,7 +347,7 @@ def _from_holder(holders: Iterable[tuple[int, str]]) -> int | None:
             try:
                 ns.setns(theirs, ns.CLONE_NEWNS, why="reach the tmpfs of another container")
                 try:
-                    return mountapi.clone_tree(target, recursive=False)
+                    return clone_visible(target, fstype=TMPFS_MAGIC)
                 except KernelError:
                     continue
                 finally:
@@ -356,6 +357,26 @@ def _from_holder(holders: Iterable[tuple[int, str]]) -> int | None:
         finally:
             os.close(theirs)
     return None
+
+
+def clone_visible(path: str, *, fstype: int = 0) -> int:
+    """A detached copy of the mount at `path` in the mount namespace that this process has joined.
+
+    The container there may have replaced parts of the path by links, also by magic ones: in its
+    /proc a process that is entering it still has the host's root.  None leads out.
+    fstype: what must be found, 0 for anything.  Raises KernelError.
+    """
+    root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        found = openat2.open_in_root(root, path.lstrip("/") or ".", os.O_PATH)
+    finally:
+        os.close(root)
+    try:
+        if fstype and filesystem_type(found) != fstype:
+            raise KernelError("open mount", errno.EINVAL, path=path)
+        return mountapi.clone_tree(found, recursive=False, why=f"share {path}")
+    finally:
+        os.close(found)
 
 
 def _pin_subpath(path: str, subpath: str, place: str) -> str:

@@ -254,8 +254,7 @@ def _borrow_mount(pid: int, path: str, target: str) -> None:
     try:
         ns.setns(theirs, ns.CLONE_NEWNS, why="fetch a mount of the other container")
         try:
-            flags = mountapi.OPEN_TREE_CLONE | mountapi.OPEN_TREE_CLOEXEC
-            tree = mountapi.open_tree(mountapi.AT_FDCWD, path, flags)
+            tree = mounts.clone_visible(path)
         finally:
             ns.setns(own, ns.CLONE_NEWNS, why="come back")
             os.chdir("/")
