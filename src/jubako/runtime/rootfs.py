@@ -162,6 +162,7 @@ class Root:
         """Put a detached mount at `path`."""
         target = self.target(path, directory=source.directory)
         try:
+            self._check_is_proc(target, path, source.fd)
             self._check_over_proc(target, path, source.fd)
             attach(source.fd, target, why=f"bind at {path}")
         except KernelError as error:
@@ -177,6 +178,7 @@ class Root:
             target = self.target(path, directory=True)
         try:
             if fstype != "proc":
+                self._check_is_proc(target, path, -1)
                 self._check_over_proc(target, path, -1)
             if options.copy_up:
                 self._copy_up(target, source, path, options)
@@ -199,6 +201,26 @@ class Root:
                 )
             finally:
                 os.close(top)
+
+    def _check_is_proc(self, target: int, path: str, source: int) -> None:
+        """Only a proc file system is mounted at /proc, whatever name leads there.
+
+        Else processes of a volume's owner decide what programs believe about themselves, and what
+        is masked by path is masked in the volume.
+        """
+        if source >= 0 and filesystem_type(source) == PROC_SUPER_MAGIC:
+            return
+        try:
+            proc = openat2(self.fd, "proc", os.O_PATH, 0, _REAL)
+        except KernelError:
+            return  # missing, or a link, which `real_directory` refuses
+        try:
+            same = os.path.sameopenfile(proc, target)
+        finally:
+            os.close(proc)
+        if same:
+            text = f'"{path}" cannot be mounted because it is not of type proc'
+            raise InvalidArgument(text, subject=path)
 
     def _check_over_proc(self, target: int, path: str, source: int) -> None:
         """Nothing covers a part of /proc that programs trust, but for known files.
