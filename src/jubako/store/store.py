@@ -51,6 +51,7 @@ class Store:
 
     def _connect(self) -> sqlite3.Connection:
         path = f"{self.path}/state.db"
+        _make_private(path)
         try:
             db = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
         except sqlite3.Error as exc:
@@ -112,15 +113,11 @@ class Store:
 
     def directory(self, *names: str) -> str:
         """The path of a directory below the root, made (0700) if missing."""
-        path = "/".join((self.path, *names))
-        _make_directory(path)
-        return path
+        return _make_below(self.path, names)
 
     def run_directory(self, *names: str) -> str:
         """The same below the run directory."""
-        path = "/".join((self.run_dir, *names))
-        _make_directory(path)
-        return path
+        return _make_below(self.run_dir, names)
 
     def lock(self, name: str, *, shared: bool = False, timeout_s: float | None = None) -> Lock:
         """The lock `name` of this root, to be entered; see `jubako.store.lock`."""
@@ -144,6 +141,31 @@ def _key(path: str) -> str:
         return ""
     # a name, not a promise: hashlib would load OpenSSL, 2 ms and half a megabyte for every command
     return f"{binascii.crc32(os.fsencode(path)):08x}"
+
+
+def _make_private(path: str) -> None:
+    """Make a file that is root's alone, also in a root that was there and is open to others.
+
+    It holds the environment of containers; SQLite gives the files beside it the same mode.
+    """
+    try:
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
+        os.close(os.open(path, flags, 0o600))
+    except FileExistsError:
+        pass
+    except OSError as exc:
+        raise KernelError.from_oserror("create", exc, path=path) from exc
+
+
+def _make_below(path: str, names: tuple[str, ...]) -> str:
+    """Directories of mode 0700, each: os.makedirs gives it to the last one only."""
+    if not os.path.isdir("/".join((path, *names))):
+        _make_directory(path)
+        for name in "/".join(names).split("/"):
+            path = f"{path}/{name}"
+            _make_directory(path)
+        return path
+    return "/".join((path, *names))
 
 
 def _make_directory(path: str) -> None:
