@@ -3,7 +3,7 @@
 from jubako import Engine
 
 engine = Engine()                          # /var/lib/jubako, or JUBAKO_ROOT
-output = engine.run("busybox", ["echo", "hello"])
+output = engine.containers.run("busybox", ["echo", "hello"])
 for container in engine.containers.list():
     print(container["Names"], container["Status"])
 """
@@ -15,7 +15,6 @@ from jubako.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from typing import Any
 
     from jubako.containers import ContainerService
@@ -87,37 +86,3 @@ class Engine:
         """Put state and kernel back in step after a crash, as every command does by itself."""
         self.images.recover()
         self.containers.recover()
-
-    def run(
-        self,
-        image: str,
-        command: Sequence[str] = (),
-        *,
-        name: str | None = None,
-        stdin: bytes | None = None,
-        detach: bool = False,
-        remove: bool = True,
-        config: dict[str, Any] | None = None,
-        host_config: dict[str, Any] | None = None,
-    ) -> bytes | str:
-        """Run a command in a new container.
-
-        Waits and returns its stdout; with `detach`, returns its ID at once.
-        stdin: what it can read.  remove: delete it when it has ended.
-        config, host_config: anything else, as the Engine API names it, for example
-        `host_config={"NetworkMode": "none", "Memory": 64 << 20}`.
-        Raises ContainerFailed, and what `ContainerService.create` and `start` raise.
-        """
-        from jubako.containers.running import run
-
-        return run(
-            self.containers,
-            image,
-            command,
-            name=name,
-            stdin=stdin,
-            detach=detach,
-            remove=remove,
-            config=config or {},
-            host_config=host_config or {},
-        )

@@ -15,7 +15,7 @@
     ├ Unsupported                    501
     ├ Unavailable                    503
     ├ IntegrityError                 500
-    ├ ContainerFailed                500   (a container that `Engine.run` waited for)
+    ├ ContainerFailed                500   (a container that was waited for)
     ├ KernelError (also an OSError)  500
     ├ Detached                       500   exit 0 (the user left; the container goes on)
     └ CleanupErrors                  that of its first member
@@ -147,7 +147,7 @@ class IntegrityError(JubakoError):
 
 
 class ContainerFailed(JubakoError):
-    """A container that `Engine.run` waited for ended with a status other than 0.
+    """A container that `containers.run` waited for ended with a status other than 0.
 
     exit_status: the container's.  stdout, stderr: what it wrote.
     """

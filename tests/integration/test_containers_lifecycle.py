@@ -24,7 +24,7 @@ NONE: dict[str, Any] = {"NetworkMode": "none"}
 
 def create(engine: Engine, *command: str, name: str | None = None, **config: Any) -> str:
     body: dict[str, Any] = {"Image": "busybox", "Cmd": list(command), **config}
-    made = engine.containers.create(body, NONE, name=name)  # type: ignore[arg-type]
+    made = engine.containers.create(body, NONE, name=name)
     identity: str = made["Id"]
     return identity
 
@@ -35,18 +35,20 @@ def state(engine: Engine, reference: str) -> dict[str, Any]:
 
 
 def test_run_returns_what_the_program_wrote(engine: Engine, busybox: str) -> None:
-    assert engine.run(busybox, ["echo", "hello"], host_config=NONE) == b"hello\n"
+    assert engine.containers.run(busybox, ["echo", "hello"], host_config=NONE) == b"hello\n"
     assert engine.containers.list(all=True) == []
 
 
 def test_run_feeds_stdin_and_sees_its_end(engine: Engine, busybox: str) -> None:
     data = bytes(range(256)) * 4000
-    assert engine.run(busybox, ["cat"], stdin=data, host_config=NONE) == data
+    assert engine.containers.run(busybox, ["cat"], stdin=data, host_config=NONE) == data
 
 
 def test_run_reports_a_failed_program(engine: Engine, busybox: str) -> None:
     with pytest.raises(ContainerFailed) as failed:
-        engine.run(busybox, ["sh", "-c", "echo out; echo err >&2; exit 3"], host_config=NONE)
+        engine.containers.run(
+            busybox, ["sh", "-c", "echo out; echo err >&2; exit 3"], host_config=NONE
+        )
     assert failed.value.exit_status == 3
     assert (failed.value.stdout, failed.value.stderr) == (b"out\n", b"err\n")
 
@@ -175,7 +177,7 @@ def test_a_failed_creation_leaves_nothing(engine: Engine, busybox: str, root_dir
     before = sorted((root_dir / "containers").iterdir())
     body: dict[str, Any] = {"Image": "busybox", "Cmd": ["true"], "Volumes": {"/data": {}}}
     with pytest.raises(NameInUse):
-        engine.containers.create(body, NONE, name="taken")  # type: ignore[arg-type]
+        engine.containers.create(body, NONE, name="taken")
     assert sorted((root_dir / "containers").iterdir()) == before
     assert engine.volumes.list() == []
 
@@ -208,7 +210,7 @@ def test_a_program_that_cannot_start(
 
 def test_wait_for_the_next_exit_and_for_removal(engine: Engine, busybox: str) -> None:
     body: dict[str, Any] = {"Image": "busybox", "Cmd": ["sh", "-c", "sleep 0.3; exit 6"]}
-    made = engine.containers.create(body, {**NONE, "AutoRemove": True})  # type: ignore[typeddict-item]
+    made = engine.containers.create(body, {**NONE, "AutoRemove": True})
     engine.containers.start(made["Id"])
     assert engine.containers.wait(made["Id"], condition="removed") == 6
     assert engine.containers.list(all=True) == []

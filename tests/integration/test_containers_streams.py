@@ -19,7 +19,7 @@ NONE: dict[str, Any] = {"NetworkMode": "none"}
 
 def start(engine: Engine, *command: str, host: dict[str, Any] | None = None, **config: Any) -> str:
     body: dict[str, Any] = {"Image": "busybox", "Cmd": list(command), **config}
-    made = engine.containers.create(body, {**NONE, **(host or {})})  # type: ignore[arg-type]
+    made = engine.containers.create(body, {**NONE, **(host or {})})
     engine.containers.start(made["Id"])
     identity: str = made["Id"]
     return identity

@@ -19,13 +19,12 @@ DEFAULT_CAPABILITIES = sum(
 
 def run(engine: Engine, script: str, config: dict[str, Any] | None = None, **host: Any) -> str:
     """The output of a shell script in a busybox container without a network."""
-    output = engine.run(
+    output = engine.containers.run(
         "busybox",
         ["sh", "-c", script],
         config=config,
         host_config={"NetworkMode": "none", **host},
     )
-    assert isinstance(output, bytes)
     return output.decode()
 
 

@@ -20,8 +20,7 @@ from jubako.linux import atomic, mount
 def run(engine: Engine, script: str, image: str = "busybox", **host: Any) -> str:
     """The output of a shell script in a container without a network."""
     config: Any = {"NetworkMode": "none", **host}
-    output = engine.run(image, ["sh", "-ec", script], host_config=config)
-    assert isinstance(output, bytes)
+    output = engine.containers.run(image, ["sh", "-ec", script], host_config=config)
     return output.decode()
 
 

@@ -13,6 +13,9 @@ from jubako.store import point
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
     from jubako.containers.model import Config, ContainerRecord, HostConfig
     from jubako.containers.services import Services
 
@@ -20,7 +23,7 @@ _NAME_ATTEMPTS = 20
 
 
 def create(
-    services: Services, config: Config, host_config: HostConfig, name: str | None
+    services: Services, config: Mapping[str, Any], host_config: Mapping[str, Any], name: str | None
 ) -> tuple[str, list[str]]:
     """Make a container of an image; returns its ID and warnings.
 

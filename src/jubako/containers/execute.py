@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
+    from jubako.containers.collect import Output
     from jubako.containers.services import Services
     from jubako.containers.table import Container
     from jubako.runtime import Process, Stdio
@@ -135,6 +136,12 @@ class Execution:
         self._outputs = {fd: name for fd, name in ((stdout, 1), (stderr, 2)) if fd >= 0}
         if self._console >= 0:
             self._outputs = {self._console: 1}
+
+    def communicate(self, stdin: bytes | None = None) -> Output:
+        """Feed `stdin`, wait for the end, and return status and output."""
+        from jubako.containers.collect import collect
+
+        return collect(self, stdin)
 
     def pump(
         self,

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from functools import cached_property
 
 from jubako.containers import recover
-from jubako.errors import InvalidArgument, WrongState
+from jubako.errors import ContainerFailed, InvalidArgument, WrongState
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from jubako.containers.attach import Attachment
     from jubako.containers.execute import Execution
     from jubako.containers.lifecycle import Lifecycle
-    from jubako.containers.model import Config, HostConfig
     from jubako.containers.services import Services
     from jubako.containers.table import Container
 
@@ -58,8 +57,81 @@ class ContainerService:
 
     # life cycle
 
+    def run(
+        self,
+        image: str,
+        command: Sequence[str] = (),
+        *,
+        name: str | None = None,
+        stdin: bytes | None = None,
+        remove: bool = True,
+        config: Mapping[str, Any] | None = None,
+        host_config: Mapping[str, Any] | None = None,
+    ) -> bytes:
+        """Run a command in a new container, wait for its end, return what it wrote to stdout.
+
+        stdin: what it can read; None is nothing.  remove: delete the container at the end.
+        config, host_config: anything else, as the Engine API names it, for example
+        `host_config={"NetworkMode": "none", "Memory": 64 << 20}`.
+        Raises ContainerFailed (its status is not 0), and what `create` and `start` raise.
+        """
+        from jubako.containers.collect import collect
+
+        streams = {} if stdin is None else {"OpenStdin": True, "StdinOnce": True}
+        identity = self._create_to_run(
+            image,
+            command,
+            name,
+            {**(config or {}), **streams, "AttachStdin": stdin is not None},
+            {**(host_config or {}), "AutoRemove": remove},
+        )
+        attachment = self.start(identity, attach=True)
+        assert attachment is not None
+        try:
+            output = collect(attachment, stdin)
+        finally:
+            attachment.close()
+        if output.status != 0:
+            text = " ".join((image, *command))
+            raise ContainerFailed(text, output.status, output.stdout, output.stderr)
+        return output.stdout
+
+    def run_detached(
+        self,
+        image: str,
+        command: Sequence[str] = (),
+        *,
+        name: str | None = None,
+        remove: bool = False,
+        config: Mapping[str, Any] | None = None,
+        host_config: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Start a command in a new container and return the container's ID at once; see `run`."""
+        host = {**(host_config or {}), "AutoRemove": remove}
+        identity = self._create_to_run(image, command, name, dict(config or {}), host)
+        self.start(identity)
+        return identity
+
+    def _create_to_run(
+        self,
+        image: str,
+        command: Sequence[str],
+        name: str | None,
+        config: dict[str, Any],
+        host_config: dict[str, Any],
+    ) -> str:
+        config["Image"] = image
+        if command:
+            config["Cmd"] = list(command)
+        identity: str = self.create(config, host_config, name=name)["Id"]
+        return identity
+
     def create(
-        self, config: Config, host_config: HostConfig, *, name: str | None = None
+        self,
+        config: Mapping[str, Any],
+        host_config: Mapping[str, Any],
+        *,
+        name: str | None = None,
     ) -> dict[str, Any]:
         """Make a container; returns `{"Id": ..., "Warnings": [...]}`.
 
