@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 
 from jubako.cli.flags import Refused
 from jubako.cli.session import is_terminal
@@ -19,7 +20,8 @@ class Output:
 
     path: "" for stdout.  what: for the error, `export container`.  The file gets its name only
     when the block ends well; until then it is a hidden sibling, removed after a failure.
-    Raises Refused for a terminal, KernelError when the file cannot be made.
+    Raises Refused for a terminal, JubakoError for what is no file, KernelError when the file cannot
+    be made.
     """
 
     def __init__(self, path: str, what: str):
@@ -30,8 +32,7 @@ class Output:
         if not path:
             self._stream: BinaryIO = os.fdopen(os.dup(1), "wb")
             return
-        if os.path.isdir(path):
-            raise JubakoError(f"failed to {what}: {path} is a directory", subject=path)
+        _check_replaceable(path, what)
         directory, name = os.path.split(path)
         temporary = os.path.join(directory, f".tmp-{name}{os.getpid()}")
         try:
@@ -58,3 +59,24 @@ class Output:
         finally:
             if self._temporary:
                 os.unlink(self._temporary)
+
+
+_KINDS = {
+    stat.S_IFDIR: "directory",
+    stat.S_IFLNK: "symbolic link directly",
+    stat.S_IFCHR: "character device file",
+    stat.S_IFBLK: "block device file",
+    stat.S_IFIFO: "named pipe (FIFO)",
+    stat.S_IFSOCK: "socket",
+}
+
+
+def _check_replaceable(path: str, what: str) -> None:
+    """The rename would put a file in the place of /dev/null, for everybody on the host."""
+    try:
+        mode = os.lstat(path).st_mode
+    except OSError:
+        return  # nothing there, or what opening it will say
+    kind = _KINDS.get(stat.S_IFMT(mode))
+    if kind is not None:
+        raise JubakoError(f"failed to {what}: cannot write to a {kind}", subject=path)
