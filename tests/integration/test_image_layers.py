@@ -16,7 +16,6 @@ from jubako.errors import InvalidArgument, JubakoError, KernelError
 from jubako.images.layers import LayerStore
 from jubako.images.layers.driver import LayerDriver
 from jubako.images.layers.overlay import OverlayDriver
-from jubako.images.layers.temporary import remove_tree
 from jubako.images.layers.tree import TreeTar
 from jubako.images.stream import LayerStream, read_chunks
 from jubako.images.tar import (
@@ -29,6 +28,7 @@ from jubako.images.tar import (
     Limits,
 )
 from jubako.linux import mount
+from jubako.linux.removal import remove_tree
 from jubako.oci.digest import Digest
 from jubako.store import Store
 from tests.integration.image_tools import archive, hard, link

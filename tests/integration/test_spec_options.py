@@ -10,11 +10,10 @@ import pytest
 
 from jubako import Engine
 from jubako.errors import ContainerFailed, InvalidArgument, JubakoError
+from jubako.linux import caps
 from jubako.oci import runtime_defaults
 
-DEFAULT_CAPABILITIES = sum(
-    1 << runtime_defaults.ALL_CAPABILITIES.index(name) for name in runtime_defaults.CAPABILITIES
-)
+DEFAULT_CAPABILITIES = sum(1 << caps.NAMES.index(name) for name in runtime_defaults.CAPABILITIES)
 
 
 def run(engine: Engine, script: str, config: dict[str, Any] | None = None, **host: Any) -> str:
@@ -135,10 +134,7 @@ def test_privileged(engine: Engine) -> None:
         "ls /dev | wc -l; echo $(cat /proc/sys/kernel/panic) > /proc/sys/kernel/panic && echo wrote"
     )
     lines = run(engine, script, Privileged=True).splitlines()
-    every = sum(
-        1 << runtime_defaults.ALL_CAPABILITIES.index(name)
-        for name in runtime_defaults.all_capabilities()
-    )
+    every = sum(1 << caps.NAMES.index(name) for name in caps.available())
     assert int(lines[0].split()[1], 16) == every
     assert "Seccomp:\t0" in lines and "mounted" in lines and "wrote" in lines
 
@@ -256,4 +252,4 @@ def test_exec_has_the_containers_limits(engine: Engine, jubako: Any) -> None:
     assert "A=1" in out and "B=2" in out and "HOME=/var/www" in out
     out = jubako.ok("exec", "-u", "0", "--privileged", "one", "cat", "/proc/self/status")
     found = dict(line.split(":", 1) for line in out.splitlines() if ":\t" in line)
-    assert int(found["CapEff"], 16).bit_count() == len(runtime_defaults.all_capabilities())
+    assert int(found["CapEff"], 16).bit_count() == len(caps.available())

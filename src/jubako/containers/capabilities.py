@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jubako.errors import InvalidArgument
+from jubako.linux import caps
 from jubako.oci import runtime_defaults
 
 TYPE_CHECKING = False
@@ -18,13 +19,13 @@ def of(host: HostConfig) -> list[str]:
     Raises InvalidArgument for a name that this kernel does not know.
     """
     if host["Privileged"]:
-        return runtime_defaults.all_capabilities()
+        return caps.available()
     if not host["CapAdd"] and not host["CapDrop"]:
         return list(runtime_defaults.CAPABILITIES)
     dropped = normalise(host["CapDrop"] or ())
     added = normalise(host["CapAdd"] or ())
     if "ALL" in added:
-        names = runtime_defaults.all_capabilities()
+        names = caps.available()
     elif "ALL" in dropped:
         return list(dict.fromkeys(added))
     else:
@@ -47,10 +48,10 @@ def normalise(names: Sequence[str]) -> list[str]:
         if upper != "ALL":
             if not upper.startswith("CAP_"):
                 upper = f"CAP_{upper}"
-            if upper not in runtime_defaults.ALL_CAPABILITIES:
+            if upper not in caps.NAMES:
                 raise InvalidArgument(f'unknown capability: "{upper}"', subject=name)
             if available is None:
-                available = runtime_defaults.all_capabilities()
+                available = caps.available()
             if upper not in available:
                 raise InvalidArgument(
                     "capability not supported by your kernel or not available in the current "

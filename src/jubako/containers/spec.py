@@ -11,6 +11,7 @@ import os
 
 from jubako.containers import binds, capabilities, resources, security, tmpfs, users
 from jubako.errors import InvalidArgument
+from jubako.linux import caps
 from jubako.oci import runtime_defaults
 
 TYPE_CHECKING = False
@@ -122,7 +123,7 @@ def exec_process(
     if not argv:
         raise InvalidArgument("no exec command specified")
     who = users.resolve_user(rootfs_fd, user or config["User"], host["GroupAdd"] or ())
-    names = runtime_defaults.all_capabilities() if privileged else capabilities.of(host)
+    names = caps.available() if privileged else capabilities.of(host)
     options = security.parse(host["SecurityOpt"] or ())
     variables = merge_env(environment(config, tty=tty), env)
     process: Json = {

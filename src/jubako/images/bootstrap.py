@@ -11,10 +11,11 @@ import re
 import shlex
 
 from jubako.errors import InvalidArgument, Unavailable
-from jubako.images.layers.temporary import remove_tree, temporary_directory
+from jubako.images.layers.temporary import temporary_directory
 from jubako.images.making import import_tar
 from jubako.images.tar import TarWriter
 from jubako.linux.process import SEARCH_PATH, find_program, run
+from jubako.linux.removal import remove_tree
 from jubako.oci import platform as platforms
 
 TYPE_CHECKING = False

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 
 from jubako.errors import Unavailable
-from jubako.images.layers.temporary import LOCK, remove_tree, temporary_directory
+from jubako.images.layers.temporary import LOCK, temporary_directory
+from jubako.linux.removal import remove_tree
 from jubako.store import point
 
 TYPE_CHECKING = False

@@ -91,6 +91,17 @@ def last_cap() -> int:
     return _last
 
 
+def available() -> list[str]:
+    """The names of what this process can hand on: known to the kernel and in its bounding set (a
+    container inside a container cannot give what it does not have)."""
+    last = last_cap()
+    return [
+        name
+        for bit, name in enumerate(NAMES)
+        if bit <= last and _prctl(PR_CAPBSET_READ, bit, 0, 0, 0) == 1
+    ]
+
+
 def number(name: str) -> int:
     """The number of `CAP_CHOWN`.  Raises InvalidArgument for an unknown name."""
     try:

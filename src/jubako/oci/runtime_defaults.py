@@ -35,51 +35,6 @@ CAPABILITIES = (
     "CAP_AUDIT_WRITE",
 )
 
-# Index is the capability's number (linux/capability.h).
-ALL_CAPABILITIES = (
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_DAC_READ_SEARCH",
-    "CAP_FOWNER",
-    "CAP_FSETID",
-    "CAP_KILL",
-    "CAP_SETGID",
-    "CAP_SETUID",
-    "CAP_SETPCAP",
-    "CAP_LINUX_IMMUTABLE",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_NET_BROADCAST",
-    "CAP_NET_ADMIN",
-    "CAP_NET_RAW",
-    "CAP_IPC_LOCK",
-    "CAP_IPC_OWNER",
-    "CAP_SYS_MODULE",
-    "CAP_SYS_RAWIO",
-    "CAP_SYS_CHROOT",
-    "CAP_SYS_PTRACE",
-    "CAP_SYS_PACCT",
-    "CAP_SYS_ADMIN",
-    "CAP_SYS_BOOT",
-    "CAP_SYS_NICE",
-    "CAP_SYS_RESOURCE",
-    "CAP_SYS_TIME",
-    "CAP_SYS_TTY_CONFIG",
-    "CAP_MKNOD",
-    "CAP_LEASE",
-    "CAP_AUDIT_WRITE",
-    "CAP_AUDIT_CONTROL",
-    "CAP_SETFCAP",
-    "CAP_MAC_OVERRIDE",
-    "CAP_MAC_ADMIN",
-    "CAP_SYSLOG",
-    "CAP_WAKE_ALARM",
-    "CAP_BLOCK_SUSPEND",
-    "CAP_AUDIT_READ",
-    "CAP_PERFMON",
-    "CAP_BPF",
-    "CAP_CHECKPOINT_RESTORE",
-)
-
 MASKED_PATHS = (
     "/proc/acpi",
     "/proc/asound",
@@ -162,32 +117,3 @@ def device_rules() -> list[dict[str, Any]]:
     for major, minor, allow in _DEVICE_RULES:
         rules.append({"allow": allow, "type": "c", "major": major, "minor": minor, "access": "rwm"})
     return rules
-
-
-def last_capability() -> int:
-    """The number of the highest capability that this kernel knows."""
-    try:
-        with open("/proc/sys/kernel/cap_last_cap", "rb") as file:
-            return int(file.read(16))
-    except (OSError, ValueError):
-        return len(ALL_CAPABILITIES) - 1
-
-
-def all_capabilities() -> list[str]:
-    """The names of every capability that this process can hand on: known here and in its bounding
-    set (a container inside a container cannot give what it does not have)."""
-    bounding = -1
-    try:
-        with open("/proc/self/status", "rb") as file:
-            for line in file:
-                if line.startswith(b"CapBnd:"):
-                    bounding = int(line[7:], 16)
-                    break
-    except OSError:
-        pass
-    last = last_capability()
-    return [
-        name
-        for number, name in enumerate(ALL_CAPABILITIES)
-        if number <= last and (bounding >> number) & 1
-    ]

@@ -8,6 +8,7 @@ import pytest
 
 from jubako.containers import capabilities, config
 from jubako.errors import InvalidArgument
+from jubako.linux import caps
 from jubako.oci import runtime_defaults
 
 
@@ -33,7 +34,7 @@ def test_drop_all() -> None:
 
 
 def test_add_all() -> None:
-    everything = runtime_defaults.all_capabilities()
+    everything = caps.available()
     assert of(CapAdd=["ALL"]) == everything
     assert of(CapAdd=["ALL"], CapDrop=["CHOWN"]) == [n for n in everything if n != "CAP_CHOWN"]
     assert of(CapAdd=["ALL"], CapDrop=["ALL"]) == everything
@@ -44,7 +45,7 @@ def test_adding_a_default_does_not_repeat_it() -> None:
 
 
 def test_privileged_has_everything_whatever_else_is_asked() -> None:
-    assert of(Privileged=True, CapDrop=["ALL"]) == runtime_defaults.all_capabilities()
+    assert of(Privileged=True, CapDrop=["ALL"]) == caps.available()
 
 
 def test_unknown_name() -> None:

@@ -88,9 +88,7 @@ def test_the_request_wins_and_sets_unite() -> None:
         ({}, {"Cmd": ["x"]}, ["x"]),
     ],
 )
-def test_command(
-    image: dict[str, Any], request_: dict[str, Any], expected: list[str]
-) -> None:
+def test_command(image: dict[str, Any], request_: dict[str, Any], expected: list[str]) -> None:
     result, _, _ = config.merge(request_, {}, {"config": image})
     path, args = config.command(result)
     assert [path, *args] == expected

@@ -12,6 +12,7 @@ import pytest
 
 from jubako.containers import config, spec, validate
 from jubako.errors import InvalidArgument
+from jubako.linux import caps
 from jubako.oci import runtime_defaults
 
 ID = "b234fdd31b43" + "0" * 52
@@ -280,7 +281,7 @@ def test_a_mount_of_the_user_replaces_a_default_one(make: Maker) -> None:
 def test_privileged(make: Maker) -> None:
     made = make({"Privileged": True})
     linux = made["linux"]
-    assert made["process"]["capabilities"]["bounding"] == runtime_defaults.all_capabilities()
+    assert made["process"]["capabilities"]["bounding"] == caps.available()
     assert linux["resources"]["devices"] == [{"allow": True, "access": "rwm"}]
     assert {"/dev/null"} < {device["path"] for device in linux["devices"]}
     assert "seccomp" not in linux
@@ -428,7 +429,7 @@ def test_exec_privileged(make: Maker) -> None:
     process = spec.exec_process(
         make.record({"CapDrop": ["ALL"]}), ["id"], rootfs_fd=make.fd, privileged=True
     )
-    assert process["capabilities"]["effective"] == runtime_defaults.all_capabilities()
+    assert process["capabilities"]["effective"] == caps.available()
 
 
 def test_exec_errors(make: Maker) -> None:

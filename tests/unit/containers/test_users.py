@@ -105,9 +105,7 @@ def test_users(root: Root, user: str, expected: tuple[object, ...]) -> None:
         ("9" * 30, f"unable to find user {'9' * 30}: no matching entries in passwd file"),
     ],
 )
-def test_a_user_that_is_none_is_refused_and_never_root(
-    root: Root, user: str, message: str
-) -> None:
+def test_a_user_that_is_none_is_refused_and_never_root(root: Root, user: str, message: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
         root.resolve(user)
     assert str(caught.value) == message

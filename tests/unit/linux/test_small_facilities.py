@@ -27,6 +27,12 @@ def test_capability_names_and_numbers() -> None:
         caps.number("CHOWN")
 
 
+def test_available_capabilities_are_those_of_the_bounding_set() -> None:
+    with open("/proc/self/status") as file:
+        (bounding,) = (int(line[7:], 16) for line in file if line.startswith("CapBnd:"))
+    assert caps.available() == [name for name in caps.names(bounding) if name in caps.NAMES]
+
+
 def test_capability_sets_agree_with_proc() -> None:
     status = caps.read()
     effective, permitted, inheritable = caps.get()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from jubako.linux import caps
 from jubako.oci import runtime_defaults, seccomp_default, seccomp_profile
 
 
@@ -41,8 +42,8 @@ def test_document_equals_dockers() -> None:
 def test_resolved_profile_equals_dockers_for_every_capability(machine: str) -> None:
     theirs = moby_profile()
     sets: list[tuple[str, ...]] = [(), runtime_defaults.CAPABILITIES]
-    sets += [(name,) for name in runtime_defaults.ALL_CAPABILITIES]
-    sets.append(runtime_defaults.ALL_CAPABILITIES)
+    sets += [(name,) for name in caps.NAMES]
+    sets.append(caps.NAMES)
     for names in sets:
         for kernel in ((3, 10), (4, 8), (6, 1)):
             assert seccomp_default.profile(

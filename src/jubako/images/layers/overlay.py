@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from jubako.images.layers.split import assemble
-from jubako.images.layers.temporary import remove_tree
 from jubako.images.layers.unpack import unpack
+from jubako.linux.removal import remove_tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 
 from jubako.errors import IntegrityError, KernelError
-from jubako.images.layers.temporary import LOCK, remove_tree, temporary_directory
+from jubako.images.layers.temporary import LOCK, temporary_directory
 from jubako.linux.atomic import fsync_dir, syncfs
+from jubako.linux.removal import remove_tree
 from jubako.store import point
 
 TYPE_CHECKING = False

@@ -1,23 +1,19 @@
-"""Temporary directories of layers, and deleting trees."""
+"""Temporary directories of layers."""
 
 from __future__ import annotations
 
-import errno
 import fcntl
-import itertools
 import os
 
 from jubako.errors import KernelError, Unavailable
+from jubako.linux.removal import remove_tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from jubako.store import Store
 
 LOCK = "layers"
 INGEST = ".ingest"
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _EMPTY = "empty"  # the lower directory of images without layers
 
 
@@ -63,84 +59,3 @@ def remove_abandoned(ingest: str) -> bool:
         finally:
             os.close(fd)
     return found
-
-
-def remove_tree(path: str) -> None:
-    """Delete a tree without following links; idempotent, also beside another who deletes it.
-
-    However deep it is, two descriptors are enough: directories that are not empty move up to the
-    top and wait there.  Raises KernelError.
-    """
-    try:
-        top = os.open(path, _DIRECTORY)
-    except FileNotFoundError:
-        return
-    except OSError as exc:
-        raise KernelError.from_oserror("remove", exc, path=path) from exc
-    try:
-        serial = itertools.count()
-        waiting = _empty(top, top, serial)
-        while waiting:
-            name = waiting.pop()
-            try:
-                fd = os.open(name, _DIRECTORY, dir_fd=top)
-            except FileNotFoundError:
-                continue
-            try:
-                waiting += _empty(fd, top, serial)
-            finally:
-                os.close(fd)
-            _rmdir(name, top)
-    except OSError as exc:
-        raise KernelError.from_oserror("remove", exc, path=path) from exc
-    finally:
-        os.close(top)
-    try:
-        os.rmdir(path)
-    except FileNotFoundError:
-        return
-    except OSError as exc:
-        raise KernelError.from_oserror("remove", exc, path=path) from exc
-
-
-def _empty(fd: int, top: int, serial: Iterator[int]) -> list[str]:
-    """Delete what is in a directory; returns what its non-empty subdirectories are in `top` now."""
-    moved = []
-    with os.scandir(fd) as entries:
-        found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
-    for name, is_directory in found:
-        if not is_directory:
-            try:
-                os.unlink(name, dir_fd=fd)
-            except FileNotFoundError:
-                continue
-        elif fd == top:
-            moved.append(name)
-        elif not _rmdir(name, fd):
-            moved.append(_move_up(name, fd, top, serial))
-    return moved
-
-
-def _rmdir(name: str, fd: int) -> bool:
-    """Whether it is gone; False: it is not empty."""
-    try:
-        os.rmdir(name, dir_fd=fd)
-    except FileNotFoundError:
-        pass
-    except OSError as exc:
-        if exc.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-            raise
-        return False
-    return True
-
-
-def _move_up(name: str, fd: int, top: int, serial: Iterator[int]) -> str:
-    while True:
-        new = f".moved-{next(serial)}"
-        try:
-            os.rename(name, new, src_dir_fd=fd, dst_dir_fd=top)
-            return new
-        except OSError as exc:
-            # The tree itself has something of this name.
-            if exc.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-                raise
