@@ -15,6 +15,7 @@ pytest_plugins = [
     "tests.fixtures.images",
     "tests.fixtures.engine",
     "tests.fixtures.outside",
+    "tests.fixtures.networks",
 ]
 
 REPOSITORY = Path(__file__).resolve().parent.parent

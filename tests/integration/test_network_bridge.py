@@ -7,7 +7,7 @@ import re
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,34 +20,6 @@ from jubako.store import Store
 from tests.fixtures.isolation import in_network
 from tests.fixtures.outside import Outside
 from tests.integration.network_tools import Box, ask_tcp, new_netns
-
-
-@pytest.fixture
-def store(root_dir: Path) -> Iterator[Store]:
-    opened = Store(str(root_dir))
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def networks(store: Store) -> Iterator[NetworkService]:
-    service = NetworkService(store)
-    yield service
-    service.close()
-
-
-@pytest.fixture
-def box(networks: NetworkService) -> Iterator[Callable[..., Box]]:
-    """Makes containers; they are gone after the test."""
-    made: list[Box] = []
-
-    def make(container_id: str, *publish: str) -> Box:
-        made.append(Box(networks, container_id, *publish))
-        return made[-1]
-
-    yield make
-    for item in reversed(made):
-        item.close()
 
 
 def read_inside(netns: int, path: str) -> str:

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,21 +22,6 @@ from jubako.networks.portspec import parse_publish
 from jubako.store import Store
 from tests.fixtures.outside import Outside
 from tests.integration.network_tools import Box, ask_tcp, new_netns
-
-
-@pytest.fixture
-def store(root_dir: Path) -> Iterator[Store]:
-    opened = Store(str(root_dir))
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def networks(store: Store) -> Iterator[NetworkService]:
-    service = NetworkService(store)
-    yield service
-    service.close()
-
 
 _VICTIM = """
 import sys
