@@ -85,4 +85,5 @@ class Engine:
     def recover(self) -> None:
         """Put state and kernel back in step after a crash, as every command does by itself."""
         self.images.recover()
+        self.images.collect()
         self.containers.recover()

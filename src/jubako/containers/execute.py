@@ -10,6 +10,7 @@ import os
 import select
 
 from jubako.containers.frames import write_all
+from jubako.containers.table import ended_is_not_running
 from jubako.containers.terminal import (
     DetachFilter,
     SignalPipe,
@@ -96,12 +97,14 @@ def execute(
         return None
     if process.get("terminal"):
         os.close(null)
-        return Execution(runtime.exec(container.id, process, Stdio(-1, -1, -1)))
+        with ended_is_not_running(container.id):
+            return Execution(runtime.exec(container.id, process, Stdio(-1, -1, -1)))
     source = os.pipe2(os.O_CLOEXEC) if stdin else (null, -1)
     stdout, stderr = os.pipe2(os.O_CLOEXEC), os.pipe2(os.O_CLOEXEC)
     ours, theirs = {source[1], stdout[0], stderr[0]} - {-1}, {null, source[0], stdout[1], stderr[1]}
     try:
-        child = runtime.exec(container.id, process, Stdio(source[0], stdout[1], stderr[1]))
+        with ended_is_not_running(container.id):
+            child = runtime.exec(container.id, process, Stdio(source[0], stdout[1], stderr[1]))
     except BaseException:
         for fd in ours:
             os.close(fd)
@@ -123,7 +126,8 @@ def _execute_detached(
 
     runtime = services.runtime(container)
     process = {**process, "terminal": False}
-    call_in_child(services.store, lambda: runtime.exec(container.id, process, stdio))
+    with ended_is_not_running(container.id):
+        call_in_child(services.store, lambda: runtime.exec(container.id, process, stdio))
 
 
 class Execution:

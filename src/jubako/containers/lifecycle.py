@@ -15,11 +15,12 @@ import os
 import signal
 import socket
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 from jubako.containers.attach import Attachment
 from jubako.containers.remove import remove_container
 from jubako.containers.repair import EXIT_KILLED, repair
+from jubako.containers.table import ended_is_not_running
 from jubako.containers.validate import parse_signal
 from jubako.errors import (
     Conflict,
@@ -274,8 +275,10 @@ class Lifecycle:
         # the mark of a command that was killed before it froze the container
         if not is_held(self._services.freezer_lock(container.id)):
             _unlink(self._services.freezer_lock(container.id))
-        self._services.runtime(container).pause(container.id)
-        self._services.table.update(container.id, status="paused")
+        with ended_is_not_running(container.id):
+            self._services.runtime(container).pause(container.id)
+            if not self._services.table.switch(container.id, "running", "paused"):
+                raise NotFound("its monitor has recorded the end meanwhile")
 
     @contextmanager
     def frozen(self, reference: str) -> Iterator[None]:
@@ -307,8 +310,10 @@ class Lifecycle:
             self._thaw(container)
 
     def _thaw(self, container: Container) -> None:
-        self._services.runtime(container).resume(container.id)
-        self._services.table.update(container.id, status="running")
+        with ended_is_not_running(container.id):
+            self._services.runtime(container).resume(container.id)
+            if not self._services.table.switch(container.id, "paused", "running"):
+                raise NotFound("its monitor has recorded the end meanwhile")
         container.status = "running"
 
     # the rest
@@ -340,7 +345,8 @@ class Lifecycle:
                         subject=reference,
                     )
                 if container.status == "paused":
-                    self._thaw(container)
+                    with suppress(WrongState):  # it has ended
+                        self._thaw(container)
                 self._kill_now(container)
                 # what its monitor could not take down must not lose its row
                 current = self._settled(container.id)

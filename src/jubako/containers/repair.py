@@ -40,8 +40,8 @@ def repair(services: Services, container_id: str) -> Container | None:
         return None
     if container.status == "paused" and was_left_frozen(services, container):
         services.runtime(container).resume(container_id)
-        services.table.update(container_id, status="running")
-        container.status = "running"
+        services.table.switch(container_id, "paused", "running")
+        container = services.table.find(container_id)
     return container
 
 

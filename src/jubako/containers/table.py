@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from contextlib import contextmanager
 
-from jubako.errors import Conflict, NameInUse, NotFound
+from jubako.errors import Conflict, NameInUse, NotFound, WrongState
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -152,6 +153,15 @@ class ContainerTable:
                 (*columns.values(), container_id),
             )
 
+    def switch(self, container_id: str, old: str, new: str) -> bool:
+        """Change the status from `old` to `new`; False if it was not `old` any more."""
+        with self._store.transaction() as db:
+            cursor = db.execute(
+                "UPDATE containers SET status = ? WHERE id = ? AND status = ?",
+                (new, container_id, old),
+            )
+        return cursor.rowcount == 1
+
     def rename(self, container: Container, name: str) -> None:
         """Give another name.  Raises NameInUse."""
         container.record["Name"] = name
@@ -164,3 +174,13 @@ class ContainerTable:
         """Forget a container; nothing happens if it is gone."""
         with self._store.transaction() as db:
             db.execute("DELETE FROM containers WHERE id = ?", (container_id,))
+
+
+@contextmanager
+def ended_is_not_running(container_id: str) -> Iterator[None]:
+    """What the row said a moment ago may be over: the runtime then does not know the container."""
+    try:
+        yield
+    except NotFound as exc:
+        text = f"container {container_id} is not running"
+        raise WrongState(text, subject=container_id) from exc
