@@ -455,7 +455,14 @@ class BuiltinRuntime:
 
 
 # What a process object of `exec` may leave out: then the container's own holds.
-_INHERITED = ("apparmorProfile", "capabilities", "noNewPrivileges", "rlimits", "selinuxLabel")
+_INHERITED = (
+    "apparmorProfile",
+    "capabilities",
+    "noNewPrivileges",
+    "oomScoreAdj",
+    "rlimits",
+    "selinuxLabel",
+)
 
 _SIGKILL = int(signal.SIGKILL)
 
