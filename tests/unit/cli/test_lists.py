@@ -31,7 +31,7 @@ def _container(**more: Any) -> dict[str, Any]:
     return {
         "Image": "bb:1",
         "ImageID": IMAGE,
-        "Created": int(time.time()) - 130,
+        "Created": int(time.time()) - 315 * 86400,  # far from any change of the text
         "SizeRootFs": 1982319,
         "SizeRw": 0,
         "HostConfig": {"NetworkMode": "bridge"},
@@ -87,8 +87,8 @@ def test_ps() -> None:
     head = "CONTAINER ID   IMAGE     COMMAND                   CREATED         STATUS"
     assert _ps("-a").stdout.split("\n") == [
         f"{head:{len(head) + 22}}{'PORTS':{width}}NAMES",
-        f'{BUSY[:12]}   bb:1      "sleep 600"               2 minutes ago   {busy}{PORTS}   c2',
-        f"{ENDED[:12]}   bb:1      {command}   2 minutes ago   {ended}{'':{width}}c1",
+        f'{BUSY[:12]}   bb:1      "sleep 600"               10 months ago   {busy}{PORTS}   c2',
+        f"{ENDED[:12]}   bb:1      {command}   10 months ago   {ended}{'':{width}}c1",
         "",
     ]
 
