@@ -113,7 +113,8 @@ class Traces:
             elements = firewall.published(filters, firewall.table_name(self._store))
         found += [f"element {element}" for element in elements]
         found += [f"process {pid}" for pid in self.processes()]
-        return found + [line for line in self._leaks.new() if line.startswith("mount ")]
+        mounts = [line for line in self._leaks.new() if line.startswith("mount ")]
+        return found + [line for line in mounts if not line.startswith(f"mount {self._root} ")]
 
     def processes(self) -> list[int]:
         """Monitors, and processes in the engine's cgroups.  Commands of the test are not here."""

@@ -47,6 +47,7 @@ EXIT = ["containers.exit.drained", *TAKE_DOWN, "containers.exit.recorded"]
 STOP = ["containers.stop.signalled", "containers.stop.killed"]
 REMOVE = ["containers.remove.marked", "containers.remove.files", "volumes.remove.moved"]
 COMMIT = ["containers.commit.begin"]
+PAUSE = ["containers.pause.marked", "containers.unpause.resumed"]
 MAKE_IMAGE = [
     "images.layer.begin",
     "images.layer.extracted",
@@ -87,7 +88,7 @@ def test_every_step_has_a_case(repository: Path) -> None:
         *LOAD,
         *REMOVE_IMAGE,
     }
-    assert named == {*cases, *PRUNE_IMAGES}
+    assert named == {*cases, *PAUSE, *PRUNE_IMAGES}
 
 
 @pytest.fixture
@@ -285,6 +286,25 @@ def test_commit_of_a_running_container(jubako: Jubako, busybox: str, traces: Tra
     jubako.ok("pause", "box")
     jubako.ok("commit", "box", "made")
     assert jubako.ok("ps", "--format", "{{.State}}") == "paused"  # by the user, and stays so
+    jubako.ok("rm", "-f", "box")
+    traces.assert_none()
+
+
+@pytest.mark.parametrize("point", PAUSE)
+def test_pause(jubako: Jubako, busybox: str, traces: Traces, point: str) -> None:
+    """Whatever the row and the freezer say, the next command brings them together."""
+    jubako.ok("run", "-d", "--name", "box", "--network", "none", busybox, "sleep", "100")
+    for verbs in (("unpause", "pause", "unpause"), ("stop", "start"), ("kill", "start")):
+        if point == "containers.pause.marked":
+            killed(jubako, point, "pause", "box")
+        else:
+            jubako.ok("pause", "box")
+            killed(jubako, point, "unpause", "box")
+        for verb in verbs:
+            jubako.ok(verb, *(["-t", "0"] if verb == "stop" else []), "box")
+        assert jubako.ok("exec", "box", "echo", "alive") == "alive"
+    killed(jubako, "containers.pause.marked", "commit", "box")
+    assert jubako.ok("ps", "--format", "{{.State}}") == "running"
     jubako.ok("rm", "-f", "box")
     traces.assert_none()
 

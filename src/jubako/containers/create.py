@@ -55,6 +55,7 @@ def create(
             run_all(
                 [
                     lambda: services.volumes.discard(container_id),
+                    lambda: services.volumes.sweep(),
                     lambda: remove_tree(services.directory(container_id)),
                     lambda: forget_locks(services, container_id),
                 ]

@@ -19,12 +19,13 @@ from contextlib import ExitStack, contextmanager, suppress
 
 from jubako.containers.attach import Attachment
 from jubako.containers.remove import remove_container
-from jubako.containers.repair import EXIT_KILLED, repair
+from jubako.containers.repair import EXIT_KILLED, repair, thaw
 from jubako.containers.table import ended_is_not_running
 from jubako.containers.validate import parse_signal
 from jubako.errors import (
     Conflict,
     InvalidArgument,
+    JubakoError,
     KernelError,
     NotFound,
     Unavailable,
@@ -275,10 +276,16 @@ class Lifecycle:
         # the mark of a command that was killed before it froze the container
         if not is_held(self._services.freezer_lock(container.id)):
             _unlink(self._services.freezer_lock(container.id))
-        with ended_is_not_running(container.id):
-            self._services.runtime(container).pause(container.id)
-            if not self._services.table.switch(container.id, "running", "paused"):
-                raise NotFound("its monitor has recorded the end meanwhile")
+        # the row first: what is `paused` and is not frozen, `unpause` puts right
+        if not self._services.table.switch(container.id, "running", "paused"):
+            raise WrongState(f"container {container.id} is not running", subject=container.id)
+        point("containers.pause.marked")
+        try:
+            with ended_is_not_running(container.id):
+                self._services.runtime(container).pause(container.id)
+        except JubakoError:
+            self._services.table.switch(container.id, "paused", "running")
+            raise
 
     @contextmanager
     def frozen(self, reference: str) -> Iterator[None]:
@@ -290,17 +297,15 @@ class Lifecycle:
         with ExitStack() as undo:
             with self._locked(reference) as container:
                 if container.status == "running":
-                    lock = undo.enter_context(Lock(self._services.freezer_lock(container.id)))
-                    undo.callback(_unlink, lock.path)
+                    undo.enter_context(Lock(self._services.freezer_lock(container.id)))
                     self._freeze(container)
                     undo.callback(self._let_go_on, container.id)
             yield
 
     def _let_go_on(self, container_id: str) -> None:
-        try:
+        with suppress(NotFound, WrongState):  # it was stopped or removed meanwhile
             self.unpause(container_id)
-        except (NotFound, WrongState):
-            pass  # it was stopped or removed meanwhile
+        _unlink(self._services.freezer_lock(container_id))
 
     def unpause(self, reference: str) -> None:
         """Let a paused container go on.  Raises WrongState."""
@@ -310,10 +315,8 @@ class Lifecycle:
             self._thaw(container)
 
     def _thaw(self, container: Container) -> None:
-        with ended_is_not_running(container.id):
-            self._services.runtime(container).resume(container.id)
-            if not self._services.table.switch(container.id, "paused", "running"):
-                raise NotFound("its monitor has recorded the end meanwhile")
+        if not thaw(self._services, container):
+            raise WrongState(f"container {container.id} is not running", subject=container.id)
         container.status = "running"
 
     # the rest
@@ -335,6 +338,7 @@ class Lifecycle:
 
         volumes: also its anonymous volumes.  Raises NotFound, Conflict (it runs).
         """
+        self._services.store.use_reserve()
         with self._locked(reference) as container:
             if container.running:
                 if not force:

@@ -18,6 +18,7 @@ def remove_container(services: Services, container: Container, *, volumes: bool)
     volumes: also the anonymous volumes that nobody else uses.  The caller holds the container's
     lock, or is its monitor.
     """
+    services.store.use_reserve()
     columns: dict[str, object] = {"status": "removing"}
     if volumes and not container.record["HostConfig"].get("AutoRemove"):
         # told to whoever has to finish this

@@ -7,8 +7,9 @@ import os
 from jubako.containers.recover import monitor_is_dead, was_left_frozen
 from jubako.containers.remove import finish_removal
 from jubako.containers.takedown import forget_locks, run_all, take_down
-from jubako.errors import JubakoError, Unavailable, raise_all
+from jubako.errors import JubakoError, NotFound, Unavailable, WrongState, raise_all
 from jubako.linux.removal import remove_tree
+from jubako.store import point
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,10 +40,25 @@ def repair(services: Services, container_id: str) -> Container | None:
         finish_removal(services, container)
         return None
     if container.status == "paused" and was_left_frozen(services, container):
-        services.runtime(container).resume(container_id)
-        services.table.switch(container_id, "paused", "running")
+        thaw(services, container)
         container = services.table.find(container_id)
     return container
+
+
+def thaw(services: Services, container: Container) -> bool:
+    """Let a container go on whose row says `paused`, whether it is frozen or not.
+
+    False: it has ended meanwhile.
+    """
+    services.store.use_reserve()
+    runtime = services.runtime(container)
+    try:
+        if runtime.state(container.id)["status"] == "paused":
+            runtime.resume(container.id)
+    except (NotFound, WrongState):
+        return False
+    point("containers.unpause.resumed")
+    return services.table.switch(container.id, "paused", "running")
 
 
 def repair_and_tidy(services: Services, container_id: str) -> None:

@@ -7,15 +7,19 @@ a container down is imported when that happens, so that a monitor that serves st
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
+import time
 
 from jubako.containers import frames
+from jubako.errors import KernelError
 from jubako.linux.loop import READ
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TypeVar
 
     from jubako.containers.services import Services
     from jubako.containers.stdio import Stdio
@@ -23,6 +27,10 @@ if TYPE_CHECKING:
     from jubako.errors import JubakoError
     from jubako.linux.loop import EventLoop
     from jubako.networks.serving import Serving
+
+    T = TypeVar("T")
+
+_RETRY_S = 0.5
 
 
 class Supervisor:
@@ -79,15 +87,17 @@ class Supervisor:
         code = 128 - code if code < 0 else code
         self.loop.remove(self.listener.fileno())
         self.listener.close()
-        services = self.services()
-        container = services.table.find(self.container_id)
-        assert container is not None  # only its monitor removes the row of a running container
-        oom = _oom_killed(services, container)
         self.streams.drain()
+        services, container = self._eventually(self._find, code)
+        oom = _oom_killed(services, container)
         point("containers.exit.drained")
         errors = run_all([self._leave_mounts, lambda: free(services, container)])
         self.streams.drain()  # processes that outlived init (`--pid host`) are gone now as well
-        error = self._record(services, container, code, oom, errors)
+        error = "; ".join(str(exc) for exc in errors)
+        columns = self._columns(container, errors)
+        columns.update(exit_code=code, oom_killed=int(oom), error=error)
+        services.store.use_reserve()
+        self._eventually(lambda: services.table.update(container.id, **columns), code)
         point("containers.exit.recorded")
         self.streams.broadcast(frames.encode(frames.EXITED, f"{code} {error}".encode()))
         if container.record["HostConfig"].get("AutoRemove"):
@@ -102,15 +112,15 @@ class Supervisor:
             self.network.close()
         ns.setns(self.host_mounts, ns.CLONE_NEWNS, why="let go of the container's mounts")
 
-    def _record(
-        self,
-        services: Services,
-        container: Container,
-        code: int,
-        oom: bool,
-        errors: list[JubakoError],
-    ) -> str:
-        """One transaction: who finds `exited` need not ask what is left.
+    def _find(self) -> tuple[Services, Container]:
+        services = self.services()
+        container = services.table.find(self.container_id)
+        assert container is not None  # only its monitor removes the row of a running container
+        return services, container
+
+    def _columns(self, container: Container, errors: list[JubakoError]) -> dict[str, object]:
+        """What the end changes in the row, in one transaction: who finds `exited` need not ask
+        what is left.
 
         `boot_id` stays, and lets `recover` go on here if we die, when something could not be taken
         down, and while `--rm` is still to be done.
@@ -118,22 +128,26 @@ class Supervisor:
         from jubako.containers.takedown import NOTHING_LEFT
         from jubako.containers.times import now
 
-        error = "; ".join(str(exc) for exc in errors)
-        columns: dict[str, object] = {"pid": 0}
+        columns: dict[str, object] = {"pid": 0, "status": "exited", "finished": now()}
         if not errors and not container.record["HostConfig"].get("AutoRemove"):
-            columns = NOTHING_LEFT
-        services.table.update(
-            container.id,
-            **{
-                **columns,
-                "status": "exited",
-                "exit_code": code,
-                "oom_killed": int(oom),
-                "finished": now(),
-                "error": error,
-            },
-        )
-        return error
+            columns.update(NOTHING_LEFT)
+        return columns
+
+    def _eventually(self, action: Callable[[], T], code: int) -> T:
+        """The result of `action`, tried again for as long as the disk is full.
+
+        Nobody else knows how the container ended.  Who is attached is told and need not wait.
+        """
+        while True:
+            try:
+                return action()
+            except KernelError as exc:
+                if exc.errno != errno.ENOSPC:
+                    raise
+            self.streams.broadcast(frames.encode(frames.EXITED, f"{code} ".encode()))
+            self.streams.broadcast(frames.encode(frames.GONE))
+            self.streams.close()
+            time.sleep(_RETRY_S)
 
 
 def _oom_killed(services: Services, container: Container) -> bool:

@@ -28,6 +28,7 @@ def take_down(services: Services, container: Container, **columns: object) -> No
     then the row stays as it is.
     """
     free(services, container)
+    services.store.use_reserve()
     services.table.update(container.id, **{**NOTHING_LEFT, **columns})
 
 

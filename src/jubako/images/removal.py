@@ -32,6 +32,7 @@ _PRUNE_FILTERS = frozenset(("dangling", "label", "label!", "until"))
 
 def remove(images: ImageService, reference: str, *, force: bool, prune: bool) -> Actions:
     """See `ImageService.remove`."""
+    images.store.use_reserve()
     images.recover()
     with images.store.transaction() as db:
         actions = _Removal(images, db).remove(reference, force=force, prune=prune)
@@ -190,6 +191,7 @@ def prune(
     dangling = boolean(filters, "dangling")
     only_dangling = not all_unused if dangling is None else dangling
     until = min((parse_until(moment) for moment in filters.get("until", ())), default=1 << 63)
+    images.store.use_reserve()
     images.recover()
     before = _layer_sizes(images)
     actions: Actions = []

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import binascii
+import errno
 import os
 import sqlite3
 from contextlib import contextmanager
 
-from jubako.errors import KernelError, Unavailable
-from jubako.store import schema
+from jubako.errors import JubakoError, KernelError, Unavailable
+from jubako.store import reserve, schema
 from jubako.store.lock import Lock
 
 TYPE_CHECKING = False
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 DEFAULT_ROOT = "/var/lib/jubako"
 _RUN = "/run/jubako"
 _BUSY_TIMEOUT_S = 30.0  # transactions last milliseconds; only a stopped process holds one for long
+_SQLITE_READONLY, _SQLITE_IOERR, _SQLITE_FULL, _SQLITE_CANTOPEN = 8, 10, 13, 14
+_SHM_BYTES = 32 << 10  # the index of the log, that every opener needs
 _WAL_PAGES = 200  # the first connection re-reads the log: keep it below a megabyte
 
 
@@ -50,12 +53,23 @@ class Store:
         return self._db
 
     def _connect(self) -> sqlite3.Connection:
+        try:
+            db = self._open()
+        except KernelError as exc:
+            if exc.errno != errno.ENOSPC:
+                raise
+            self.use_reserve()
+            return self._open()
+        reserve.keep(self.path)
+        return db
+
+    def _open(self) -> sqlite3.Connection:
         path = f"{self.path}/state.db"
         _make_private(path)
         try:
             db = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
         except sqlite3.Error as exc:
-            raise Unavailable(f"open {path}: {exc}", subject=path) from exc
+            raise self._error("open", exc) from exc
         try:
             db.row_factory = sqlite3.Row
             # NORMAL leaves the last commits to the page cache; `flush` is for those that were
@@ -69,15 +83,31 @@ class Store:
         except BaseException as exc:
             db.close()
             if isinstance(exc, sqlite3.Error):
-                raise Unavailable(f"open {path}: {exc}", subject=path) from exc
+                raise self._error("open", exc) from exc
             raise
         return db
+
+    def _error(self, op: str, exc: sqlite3.Error) -> JubakoError:
+        """What went wrong with the database, as the kernel would say it where it did."""
+        path = f"{self.path}/state.db"
+        code = getattr(exc, "sqlite_errorcode", 0) & 0xFF
+        troubled = code in (_SQLITE_READONLY, _SQLITE_IOERR, _SQLITE_CANTOPEN)
+        if code == _SQLITE_FULL or (troubled and reserve.free_bytes(self.path) < _SHM_BYTES):
+            return KernelError(op, errno.ENOSPC, path=path)
+        if troubled and reserve.is_read_only(self.path):
+            return KernelError(op, errno.EROFS, path=path)
+        return Unavailable(f"{op} {path}: {exc}", subject=path)
+
+    def use_reserve(self) -> None:
+        """Before a change that makes space or that cannot wait: let it have the space that is kept
+        for when the disk is full, if it is.  See `jubako.store.reserve`."""
+        reserve.give_up(self.path)
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """One atomic change; a nested use joins the outer one.
 
-        Raises Unavailable when the database stays locked or cannot be written (disk full).
+        Raises Unavailable when the database stays locked, KernelError (ENOSPC, EROFS).
         """
         db = self.db
         if self._depth:
@@ -86,7 +116,7 @@ class Store:
         try:
             db.execute("BEGIN IMMEDIATE")
         except sqlite3.Error as exc:
-            raise Unavailable(f"write {self.path}/state.db: {exc}") from exc
+            raise self._error("write", exc) from exc
         self._depth = 1
         try:
             yield db
@@ -95,19 +125,27 @@ class Store:
             if db.in_transaction:
                 db.execute("ROLLBACK")
             if isinstance(exc, sqlite3.OperationalError):
-                raise Unavailable(f"write {self.path}/state.db: {exc}") from exc
+                raise self._error("write", exc) from exc
             raise
         finally:
             self._depth = 0
 
     def flush(self) -> None:
-        """Bring every committed transaction to the disk: call before reporting it as done."""
+        """Bring every committed transaction to the disk: call before reporting it as done.
+
+        Raises KernelError (ENOSPC, EIO).
+        """
+        path = f"{self.path}/state.db-wal"
         try:
-            fd = os.open(f"{self.path}/state.db-wal", os.O_RDONLY | os.O_CLOEXEC)
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return  # nothing written since the last checkpoint, which syncs by itself
+        except OSError as exc:
+            raise KernelError.from_oserror("open", exc, path=path) from exc
         try:
             os.fdatasync(fd)
+        except OSError as exc:
+            raise KernelError.from_oserror("fdatasync", exc, path=path) from exc
         finally:
             os.close(fd)
 

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import time
+from contextlib import suppress
 
 from jubako.errors import Conflict, InvalidArgument, KernelError, NotFound
 from jubako.store import point
@@ -277,12 +278,21 @@ class VolumeService:
         return removed, freed
 
     def sweep(self) -> None:
-        """Delete what a crash left half removed or half made.  Idempotent."""
+        """Delete what a crash left half removed or half made.  Idempotent.
+
+        A directory that no row names goes only if it is empty: it may be all that somebody saved.
+        """
         try:
             names = os.listdir(self._root())
         except FileNotFoundError:
             return
         leftovers = [name for name in names if name.startswith((".gone-", ".new-"))]
+        if self._without_row(names):
+            with self._store.transaction():  # nobody is between making one and its row
+                for name in self._without_row(names):
+                    with suppress(OSError):
+                        os.rmdir(self._data(name))
+                        os.rmdir(f"{self._root()}/{name}")
         if not leftovers:
             return
         with self._store.transaction():  # nobody is between making `.new-` and its rename
@@ -294,6 +304,10 @@ class VolumeService:
                 self._delete(f"{self._root()}/{name}")
 
     # private
+
+    def _without_row(self, names: Names) -> Names:
+        known = {row[0] for row in self._store.db.execute("SELECT name FROM volumes")}
+        return [name for name in names if name not in known and not name.startswith(".")]
 
     def _root(self) -> str:
         return f"{self._store.path}/volumes"
@@ -345,6 +359,7 @@ class VolumeService:
 
     def _take_away(self, name: str) -> str | None:
         """Make the volume vanish; returns where its directory waits for deletion."""
+        self._store.use_reserve()
         with self._store.transaction() as db:
             self._get(name)
             users = self.users(name)
