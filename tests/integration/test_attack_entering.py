@@ -312,3 +312,19 @@ def test_exec_opens_the_program_and_the_accounts(
         jubako.ok("exec", "-u", "mail", "box", "/bin/true")
     names = {path.rpartition("/")[2] for path in found}
     assert names <= {"passwd", "group", "true", "busybox"} and "passwd" in names, found
+
+
+def test_exec_enters_the_containers_root_and_not_one_that_init_has_chosen(
+    jubako: Jubako, busybox: str
+) -> None:
+    """A first process that calls chroot(2) must not decide which programs and accounts are used."""
+    script = """
+    mkdir -p /jail/bin /jail/etc; cp /bin/busybox /jail/bin/; echo "false" > /jail/where
+    echo real > /where; exec chroot /jail /bin/busybox sh -c 'echo > /ready; exec /bin/busybox sleep 60'
+    """
+    jubako.ok("run", "-d", "--name", "box", *OFF, busybox, "sh", "-c", script)
+    wait_for(lambda: jubako("exec", "box", "test", "-e", "/jail/ready").status == 0, "the chroot")
+    assert jubako.ok("exec", "box", "cat", "/where") == "real"
+    terminal = jubako.terminal("exec", "-it", "box", "cat", "/where")
+    terminal.expect("real")
+    assert terminal.wait() == 0

@@ -234,8 +234,8 @@ def _enter(entry: Entry) -> None:
         ns.setns(entry.init, entry.flags, why="enter the container")
     if entry.flags & ns.CLONE_NEWUSER:
         become_namespace_root()
-    os.fchdir(entry.root)
-    os.chroot(".")
+    # The namespace's root, in which setns has left us: that of init may be one of its own choice.
+    entry.root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def _become(entry: Entry) -> None:
