@@ -320,7 +320,8 @@ def test_exec_enters_the_containers_root_and_not_one_that_init_has_chosen(
     """A first process that calls chroot(2) must not decide which programs and accounts are used."""
     script = """
     mkdir -p /jail/bin /jail/etc; cp /bin/busybox /jail/bin/; echo "false" > /jail/where
-    echo real > /where; exec chroot /jail /bin/busybox sh -c 'echo > /ready; exec /bin/busybox sleep 60'
+    echo real > /where
+    exec chroot /jail /bin/busybox sh -c 'echo > /ready; exec /bin/busybox sleep 60'
     """
     jubako.ok("run", "-d", "--name", "box", *OFF, busybox, "sh", "-c", script)
     wait_for(lambda: jubako("exec", "box", "test", "-e", "/jail/ready").status == 0, "the chroot")
