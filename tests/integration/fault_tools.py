@@ -93,7 +93,8 @@ class Traces:
         run = Path(self._store.run_dir)
         names = set(_list(run)) - {"locks", "runtime", "seccomp", "uplinks"}
         found = [f"run directory {name}" for name in names]
-        found += [f"runtime state {name}" for name in _list(run / "runtime")]
+        names = {name for name in _list(run / "runtime") if not name.startswith(".")}  # caches
+        found += [f"runtime state {name}" for name in names]
         db = sqlite3.connect(f"file:{self._root}/state.db?mode=ro", uri=True)
         known = {row[0] for row in db.execute("SELECT id FROM containers")}
         db.close()

@@ -7,6 +7,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -97,6 +98,27 @@ def test_an_init_that_outlives_its_monitor(jubako: Jubako, busybox: str, traces:
     assert alive(init)
     assert jubako.ok("ps", "-a", "--format", "{{.Status}}").startswith("Exited (137)")
     assert not alive(init)
+    traces.assert_none()
+
+
+def test_a_runtime_that_is_not_installed_any_more(
+    jubako: Jubako, busybox: str, traces: Traces, tmp_path: Path
+) -> None:
+    """The container can still be taken down, and removed."""
+    command = Path(sys.executable).with_name("jubako-runtime")
+    program = tmp_path / "other-runtime"
+    program.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+    program.chmod(0o755)
+    _, monitor = start(jubako, busybox, "--runtime", str(program))
+    program.unlink()
+    kill(monitor)
+    assert jubako.ok("ps", "-a", "--format", "{{.Status}}").startswith("Exited (137)")
+    traces.assert_none()
+    found = jubako("start", "box")
+    assert found.status == 1
+    assert "other-runtime is not installed" in found.stderr
+    traces.assert_none()
+    jubako.ok("rm", "-v", "box")
     traces.assert_none()
 
 

@@ -7,7 +7,7 @@ import time
 
 from jubako.containers.takedown import forget_locks, run_all
 from jubako.containers.times import timestamp
-from jubako.errors import InvalidArgument, NameInUse
+from jubako.errors import InvalidArgument, NameInUse, Unavailable
 from jubako.linux.removal import remove_tree
 from jubako.store import point
 
@@ -44,6 +44,7 @@ def create(
     pin_namespaces(merged_host, lambda reference: services.table.get(reference).id)
     log = merged_host["LogConfig"]
     parse_options(log["Type"], log["Config"])
+    _check_runtime(services, merged_host.get("Runtime", ""))
     record = _record(services, container_id, image_id, image_ref, merged, merged_host)
     with services.store.lock(container_id):
         try:
@@ -64,6 +65,17 @@ def create(
     if not merged_host.get("AutoRemove"):
         services.store.flush()
     return container_id, warnings
+
+
+def _check_runtime(services: Services, name: str) -> None:
+    if name:
+        from jubako.runtime import open_runtime
+
+        try:
+            open_runtime(name, services.store.run_directory("runtime"))
+        except Unavailable as exc:
+            text = f"unknown or invalid runtime name: {name}"
+            raise InvalidArgument(text, subject=name) from exc
 
 
 def _new_id() -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from jubako.errors import JubakoError, KernelError, raise_all
+from jubako.errors import JubakoError, KernelError, Unavailable, raise_all
 from jubako.linux.removal import remove_tree
 from jubako.store import point
 
@@ -39,13 +39,33 @@ NOTHING_LEFT: dict[str, object] = {"boot_id": "", "pid": 0, "endpoint": {}}
 def free(services: Services, container: Container) -> None:
     """The same without a change of the row."""
     steps: list[Callable[[], object]] = [
-        lambda: services.runtime(container).delete(container.id, force=True),
+        lambda: _delete(services, container),
         lambda: point("containers.takedown.runtime"),
         lambda: services.networks.detach(container.id),
         lambda: point("containers.takedown.network"),
         lambda: remove_tree(services.run_directory(container.id)),
     ]
     raise_all(run_all(steps))
+
+
+def _delete(services: Services, container: Container) -> None:
+    try:
+        runtime = services.runtime(container)
+    except Unavailable:  # its program was uninstalled: do without
+        _delete_by_cgroup(services, container)
+    else:
+        runtime.delete(container.id, force=True)
+
+
+def _delete_by_cgroup(services: Services, container: Container) -> None:
+    from jubako.linux.cgroups import Cgroup
+
+    parent = container.record["HostConfig"].get("CgroupParent", "")
+    cgroup = Cgroup(services.cgroup_path(container.id, parent))
+    if cgroup.exists():
+        cgroup.kill(why=f"what can delete {container.name} is not installed any more")
+        cgroup.remove()
+    remove_tree(f"{services.store.run_directory('runtime')}/{container.id}")
 
 
 def run_all(steps: list[Callable[[], object]]) -> list[JubakoError]:
