@@ -235,6 +235,26 @@ def test_a_program_with_threads_can_start_containers(engine: Engine, busybox: st
         thread.join()
 
 
+def test_an_image_removed_by_force_goes_with_its_last_container(
+    engine: Engine, busybox: str, root_dir: Path
+) -> None:
+    identity = create(engine, "true")
+    engine.images.remove("busybox", force=True)
+    engine.containers.start(identity)
+    assert engine.containers.wait(identity) == 0
+    assert list((root_dir / "layers").glob("[0-9a-f]*"))
+    engine.containers.remove(identity)
+    assert not list((root_dir / "layers").glob("[0-9a-f]*"))
+
+
+def test_the_use_of_an_image_is_remembered(engine: Engine, busybox: str) -> None:
+    query = "SELECT last_used_ns FROM images"
+    (before,) = engine.store.db.execute(query).fetchone()
+    create(engine, "true")
+    (after,) = engine.store.db.execute(query).fetchone()
+    assert after > before
+
+
 def test_prune_removes_what_does_not_run(engine: Engine, busybox: str) -> None:
     gone = create(engine, "true", Labels={"keep": "no"})
     kept = create(engine, "true", Labels={"keep": "yes"})

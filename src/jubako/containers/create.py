@@ -147,18 +147,25 @@ def _insert(services: Services, record: ContainerRecord, name: str | None) -> No
     )
     created_ns = time.time_ns()
     if name:
-        services.table.insert(record, created_ns)
+        _claim(services, record, created_ns)
         return
     from jubako.containers import names
 
     for attempt in range(_NAME_ATTEMPTS):
         record["Name"] = names.generate(attempt)
         try:
-            services.table.insert(record, created_ns)
+            _claim(services, record, created_ns)
             return
         except NameInUse:
             continue
     raise InvalidArgument("no free name found", hint="choose one with --name")
+
+
+def _claim(services: Services, record: ContainerRecord, created_ns: int) -> None:
+    """The row, unless the image or the name has gone meanwhile.  Raises NotFound, NameInUse."""
+    with services.store.transaction():
+        services.images.use(record["ImageId"])
+        services.table.insert(record, created_ns)
 
 
 def _refuse_used_name(services: Services, name: str) -> None:

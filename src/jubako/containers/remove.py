@@ -32,6 +32,7 @@ def remove_container(services: Services, container: Container, *, volumes: bool)
     with services.store.transaction():
         services.volumes.release(container.id)
         services.table.delete(container.id)
+    services.images.release(container.image_id)
     forget_locks(services, container.id)
 
 

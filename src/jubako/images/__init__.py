@@ -85,6 +85,13 @@ class ImageService:
             if not cursor.rowcount:
                 raise NotFound(f"No such image: {image_id}", subject=image_id)
 
+    def release(self, image_id: str) -> None:
+        """To be called when a container of the image is gone: what was removed by force while it
+        ran is deleted now."""
+        query = "SELECT 1 FROM images WHERE id = ? AND removed = 1"
+        if self.store.db.execute(query, (image_id,)).fetchone() is not None:
+            self.collect()
+
     # --- looking ---------------------------------------------------------------------------------
 
     def list(self, filters: Filters | None = None, all: bool = False) -> Items:
@@ -260,8 +267,7 @@ class ImageService:
     def collect(self) -> None:
         """Delete layers and blobs that no image names; left for later while others make images.
 
-        To be called when the last container of an image that was removed by force is gone; the
-        methods of this class call it themselves.
+        The methods of this class call it themselves.
         """
         from jubako.images.garbage import collect
 
