@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from jubako import Engine
+from jubako.errors import KernelError
 from tests.fixtures.engine import Jubako, remove_traces
 from tests.fixtures.leaks import Leaks
 from tests.integration.fault_tools import (
@@ -139,6 +142,50 @@ def test_a_paused_container(jubako: Jubako, busybox: str, traces: Traces) -> Non
     wait_for(lambda: not alive(monitor))
     assert_killed(jubako, traces)
     assert not alive(init)
+
+
+def test_waiting_for_a_container_that_is_gone_then(
+    jubako: Jubako, busybox: str, traces: Traces
+) -> None:
+    _, monitor = start(jubako, busybox, "--rm")
+    process = jubako.start("wait", "box")
+    time.sleep(0.3)
+    kill(monitor)
+    assert process.communicate(timeout=10)[0] == "137\n"
+    assert jubako.ok("ps", "-aq") == ""
+    traces.assert_none()
+
+
+def test_no_process_can_be_made(
+    engine: Engine, busybox: str, traces: Traces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = {"Image": busybox, "Cmd": ["sleep", "100"]}
+    identity = engine.containers.create(config, {}, name="box")["Id"]
+
+    def fail(*args: object) -> int:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fork", fail)
+        patch.setattr("os.posix_spawn", fail)
+        with pytest.raises(KernelError, match="Resource temporarily unavailable"):
+            engine.containers.start(identity)
+    traces.assert_none()
+    engine.containers.start(identity)
+    engine.containers.remove(identity, force=True)
+    traces.assert_none()
+
+
+def test_what_belongs_to_no_container(jubako: Jubako, engine: Engine, traces: Traces) -> None:
+    """`system recover` frees addresses and ports of containers that nobody knows."""
+    network = engine.networks.ensure_default()["Id"]
+    endpoint = '{"HostLink": "vethgone"}'
+    with engine.store.transaction() as db:
+        db.execute("INSERT INTO leases VALUES (?, 2886795266, 'gone', ?)", (network, endpoint))
+        db.execute("INSERT INTO ports VALUES ('tcp', '0.0.0.0', 8080, 'gone', '172.17.0.2', 80)")
+    assert len(traces.find()) == 2
+    jubako.ok("system", "recover")
+    traces.assert_none()
 
 
 def test_everything_at_once(jubako: Jubako, busybox: str, traces: Traces) -> None:

@@ -26,7 +26,7 @@ from jubako.containers.setup import Setup, start_error_code
 from jubako.containers.stdio import Stdio as Streams
 from jubako.containers.supervisor import Supervisor
 from jubako.containers.takedown import NOTHING_LEFT, free, run_all
-from jubako.errors import JubakoError
+from jubako.errors import JubakoError, KernelError
 from jubako.linux import fds, prctl, trace
 from jubako.linux.loop import EventLoop
 from jubako.store import boot_id, point
@@ -51,7 +51,11 @@ def launch(services: Services, container: Container, client: socket.socket | Non
             # the last monitor has ended: the lock was free
             services.table.update(container.id, boot_id=boot_id(), error="", oom_killed=0)
             point("containers.start.marked")
-            child = _spawn(services, container, lock, theirs, client)
+            try:
+                child = _spawn(services, container, lock, theirs, client)
+            except OSError as exc:
+                services.table.update(container.id, boot_id="")
+                raise KernelError.from_oserror(f"start {container.name}: fork", exc) from exc
         os.waitpid(child, 0)
         answer = report.receive(ours)
     if answer is None:

@@ -265,3 +265,30 @@ def test_killed_in_the_middle(
     after.remove("data")
     after.sweep()
     assert os.listdir(tmp_path / "root/volumes") == []
+
+
+def test_discard_takes_anonymous_volumes_with_their_last_use(
+    volumes: VolumeService, tmp_path: Path
+) -> None:
+    named = volumes.create("data", container_id="a")["Name"]
+    shared = volumes.create(container_id="a")["Name"]
+    own = volumes.create(container_id="a")["Name"]
+    volumes.use(shared, "b")
+    volumes.discard("a")
+    assert {volume["Name"] for volume in volumes.list()} == {named, shared}
+    assert volumes.users(named) == []
+    assert volumes.users(shared) == ["b"]
+    assert own not in os.listdir(tmp_path / "root/volumes")
+    volumes.discard("a")  # idempotent
+
+
+def test_sweep_deletes_unknown_directories_only_if_they_are_empty(
+    volumes: VolumeService, tmp_path: Path
+) -> None:
+    volumes.create("data")
+    root = tmp_path / "root/volumes"
+    (root / "half-made/_data").mkdir(parents=True)
+    (root / "saved/_data/file").mkdir(parents=True)
+    volumes.sweep()
+    assert sorted(os.listdir(root)) == ["data", "saved"]
+    assert os.listdir(root / "saved/_data") == ["file"]
