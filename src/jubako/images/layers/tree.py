@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
     Buffer = bytes | memoryview
 
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_HANDLE = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _CHUNK_BYTES = 1 << 20
 _VANISHED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)  # replaced while we looked
 _MIN_HOLE_BYTES = 1 << 20  # files with less than that in holes are written out
@@ -191,16 +192,11 @@ class TreeTar:
         return True
 
     def _file(self, parent: int, name: bytes, path: bytes) -> Iterator[Buffer]:
-        try:
-            fd = os.open(name, _FILE, dir_fd=parent)
-        except OSError as exc:
-            if exc.errno in _VANISHED:
-                return
-            raise
+        fd = _open_file(parent, name)
+        if fd is None:
+            return
         try:
             status = os.fstat(fd)
-            if not stat.S_ISREG(status.st_mode):
-                return  # replaced while we looked
             entry = self._entry(path, status, fd, b"")
             if status.st_size - status.st_blocks * 512 >= _MIN_HOLE_BYTES:
                 entry.segments = _segments(fd, status.st_size)
@@ -253,6 +249,26 @@ _KINDS = {
     stat.S_IFBLK: BLOCK,
     stat.S_IFIFO: FIFO,
 }
+
+
+def _open_file(parent: int, name: bytes) -> int | None:
+    """A regular file for reading; None if it has vanished or become something else.
+
+    It is looked at before it is opened: to open a device that a running container has put in its
+    place would already do something.
+    """
+    try:
+        handle = os.open(name, _HANDLE, dir_fd=parent)
+    except OSError as exc:
+        if exc.errno in _VANISHED:
+            return None
+        raise
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            return None
+        return os.open(f"/proc/self/fd/{handle}", _FILE)
+    finally:
+        os.close(handle)
 
 
 def _segments(fd: int, size: int) -> list[tuple[int, int]]:
