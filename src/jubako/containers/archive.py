@@ -9,9 +9,11 @@ from jubako.containers.child import call_in_child
 from jubako.linux import mount, ns
 from jubako.store import point
 
+_COPY_BYTES = 1 << 20
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import BinaryIO
 
     from jubako.containers.services import Services
@@ -29,18 +31,46 @@ def export(services: Services, container: Container, out: BinaryIO) -> None:
     diff_ids = services.images.diff_ids(container.image_id)
     layers = services.images.layers
 
-    def work() -> None:
+    def work(target: int) -> None:
         ns.unshare(ns.CLONE_NEWNS, why="look at the file system without showing it to the host")
         mount.mount("none", "/", "", mount.MS_REC | mount.MS_SLAVE)
         layers.mount_view(diff_ids, directory, top=upper)
-        layers.tar_tree(directory, out)
-        out.flush()
+        with open(target, "wb", closefd=False) as tar:
+            layers.tar_tree(directory, tar)
 
-    out.flush()
     try:
-        call_in_child(services.store, work)
+        _write_from_child(services, work, out)
     finally:
         os.rmdir(directory)
+
+
+def _write_from_child(services: Services, work: Callable[[int], None], out: BinaryIO) -> None:
+    """Let a child do `work`, which writes to the descriptor it gets, and have it all in `out`.
+
+    A child can write to a descriptor of ours, but not to an object in our memory: what goes there
+    comes through a pipe.
+    """
+    try:
+        target = out.fileno()
+    except OSError:  # io.UnsupportedOperation: it has none
+        target = -1
+    if target >= 0:
+        out.flush()
+        call_in_child(services.store, lambda: work(target))
+        return
+    read_end, write_end = os.pipe2(os.O_CLOEXEC)
+
+    def fetch() -> None:
+        os.close(write_end)
+        with open(read_end, "rb") as pipe:
+            while piece := pipe.read(_COPY_BYTES):
+                out.write(piece)
+
+    def produce() -> None:
+        os.close(read_end)
+        work(write_end)
+
+    call_in_child(services.store, produce, meanwhile=fetch)
 
 
 def commit(

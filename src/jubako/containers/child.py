@@ -16,9 +16,12 @@ if TYPE_CHECKING:
     from jubako.store import Store
 
 
-def call_in_child(store: Store, work: Callable[[], object]) -> None:
+def call_in_child(
+    store: Store, work: Callable[[], object], *, meanwhile: Callable[[], object] | None = None
+) -> None:
     """Do `work` in a forked child, and wait for it to end.
 
+    meanwhile: what this process does while the child works, reading what it writes for example.
     Processes that `work` leaves behind belong to nobody here: the host's init reaps them.
     Raises the error that `work` raised.
     """
@@ -29,9 +32,13 @@ def call_in_child(store: Store, work: Callable[[], object]) -> None:
         os.close(read_end)
         _work(work, write_end)
     os.close(write_end)
-    with open(read_end, "rb") as pipe:
-        answer = pipe.read()
-    os.waitpid(child, 0)
+    try:
+        with open(read_end, "rb") as pipe:
+            if meanwhile is not None:
+                meanwhile()
+            answer = pipe.read()
+    finally:
+        os.waitpid(child, 0)
     if not answer:
         raise JubakoError("the process that did the work died")
     packed = json.loads(answer)
@@ -40,11 +47,12 @@ def call_in_child(store: Store, work: Callable[[], object]) -> None:
 
 
 def _work(work: Callable[[], object], write_end: int) -> NoReturn:
-    result = b"{}"
     try:
-        work()
-    except BaseException as exc:
-        result = json.dumps(report.pack_error(exc)).encode()
-    finally:
+        result = b"{}"
+        try:
+            work()
+        except BaseException as exc:
+            result = json.dumps(report.pack_error(exc)).encode()
         os.write(write_end, result)
-        os._exit(0)
+    finally:
+        os._exit(0)  # whatever happens, this process does not go on in the caller's code
