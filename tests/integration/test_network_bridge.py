@@ -218,21 +218,6 @@ def test_a_missing_network_is_not_found(networks: NetworkService) -> None:
         os.close(netns)
 
 
-def test_network_none_has_its_loopback_only(networks: NetworkService) -> None:
-    netns = new_netns()
-    try:
-        networks.loopback_only(netns)
-        with in_network(netns):
-            server = socket.create_server(("127.0.0.1", 80))
-            socket.create_connection(("127.0.0.1", 80), 5).close()
-            server.close()
-        with open_in(netns) as inside:
-            # other links are what the kernel puts into every namespace (tunl0, sit0), down
-            assert [link.name for link in links.list_links(inside) if link.up] == ["lo"]
-    finally:
-        os.close(netns)
-
-
 def test_two_roots_side_by_side(tmp_path: Path, root_dir: Path) -> None:
     """Different bridges, tables and subnets; neither reaches the other's containers."""
     from tests.fixtures.engine import remove_traces

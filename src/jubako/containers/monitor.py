@@ -292,11 +292,12 @@ class Monitor:
             listener=listener,
             host_mounts=setup.host_mounts,
         )
-        supervisor.network = self._services.networks.serve(
-            self._loop,
-            self._container.id,
-            setup.endpoint,  # type: ignore[arg-type]
-        )
+        if setup.endpoint:
+            supervisor.network = self._services.networks.serve(
+                self._loop,
+                self._container.id,
+                setup.endpoint,  # type: ignore[arg-type]
+            )
         self._services.store.close()
         slim.schedule(supervisor, self._services.store.path, self._lock_fd)
         supervisor.serve()

@@ -79,19 +79,19 @@ class Setup:
     # network
 
     def connect_network(self) -> None:
+        """Make the network namespace that needs something from outside, or find the one to share.
+
+        With `host` there is none to make, and with `none` the runtime makes it: nothing but the
+        loopback is in there.
+        """
         mode = self._record["HostConfig"]["NetworkMode"]
-        if mode == "host":
-            return
         if mode.startswith("container:"):
             other = self._other(mode.removeprefix("container:"), "network")
             self._network_path = f"/proc/{other.pid}/ns/net"
-            return
-        self._netns_fd = _new_network_namespace()
-        self._network_path = f"/proc/{os.getpid()}/fd/{self._netns_fd}"
-        if mode == "none":
-            self._services.networks.loopback_only(self._netns_fd)
-            return
-        self._publish_and_attach(mode)
+        elif self._container.has_address:
+            self._netns_fd = _new_network_namespace()
+            self._network_path = f"/proc/{os.getpid()}/fd/{self._netns_fd}"
+            self._publish_and_attach(mode)
 
     def _publish_and_attach(self, mode: str) -> None:
         from jubako.networks.publish import wanted_ports

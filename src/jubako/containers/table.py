@@ -59,6 +59,12 @@ class Container:
         self.endpoint: dict[str, Any] = json.loads(row["endpoint"])
 
     @property
+    def has_address(self) -> bool:
+        """Whether it gets an address of a network of ours while it runs."""
+        mode = self.record["HostConfig"]["NetworkMode"]
+        return mode not in ("none", "host") and not mode.startswith("container:")
+
+    @property
     def running(self) -> bool:
         return self.status in ("running", "paused")
 

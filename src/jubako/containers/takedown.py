@@ -41,11 +41,16 @@ def free(services: Services, container: Container) -> None:
     steps: list[Callable[[], object]] = [
         lambda: _delete(services, container),
         lambda: point("containers.takedown.runtime"),
-        lambda: services.networks.detach(container.id),
+        lambda: _disconnect(services, container),
         lambda: point("containers.takedown.network"),
         lambda: remove_tree(services.run_directory(container.id)),
     ]
     raise_all(run_all(steps))
+
+
+def _disconnect(services: Services, container: Container) -> None:
+    if container.has_address:  # else there is nothing, and the package is not even imported
+        services.networks.detach(container.id)
 
 
 def _delete(services: Services, container: Container) -> None:

@@ -144,12 +144,6 @@ def _open_without_ipv6() -> Netlink:
     return Netlink()
 
 
-def loopback_up(netns_fd: int) -> None:
-    """Set up the loopback link of a network namespace."""
-    with call_in(netns_fd, Netlink, why="into the container's network") as inside:
-        inside.execute(links.set_up("lo", index=1, why="every container has its loopback"))
-
-
 def new_link_name() -> str:
     """veth and seven hex digits, as Docker names the host's end."""
     return f"veth{os.urandom(4).hex()[:7]}"

@@ -6,7 +6,7 @@ import json
 
 from jubako.errors import InvalidArgument, JubakoError, NotFound, raise_all
 from jubako.linux.netlink import Netlink
-from jubako.networks import bridge, endpoints, firewall, records
+from jubako.networks import endpoints, firewall, records
 from jubako.networks.ground import Ground
 from jubako.networks.listener import close_all
 from jubako.networks.serving import Serving
@@ -186,10 +186,6 @@ class NetworkService:
         if serving is not None:
             serving.close()
         close_all(self._held.pop(container_id, ()))
-
-    def loopback_only(self, netns_fd: int) -> None:
-        """`--network none`: set up the loopback of a network namespace."""
-        bridge.loopback_up(netns_fd)
 
     def detach(self, container_id: str, *, remove_links: bool = False) -> None:
         """Take a container off its networks and free its addresses and ports.

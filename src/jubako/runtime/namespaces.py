@@ -15,7 +15,7 @@ import os
 import struct
 
 from jubako.errors import InvalidArgument, KernelError
-from jubako.linux import idmap, ns, prctl, task
+from jubako.linux import idmap, interface, ns, prctl, task
 from jubako.linux.clone import CLONE_PARENT, clone
 
 TYPE_CHECKING = False
@@ -145,7 +145,7 @@ class Namespaces:
         if flags:
             ns.unshare(flags, why="a view of the container's own")
         if "network" in self.new:
-            loopback_up()
+            interface.set_up("lo", why="every network namespace has its loopback")
 
 
 def fork_in(namespace: int) -> int:
@@ -218,19 +218,6 @@ def _enter_time(offsets: Mapping[str, Any]) -> None:
         ns.setns(fd, ns.CLONE_NEWTIME, why="a clock of its own")
     finally:
         os.close(fd)
-
-
-def loopback_up() -> None:
-    """Set `lo` up in the network namespace of this process."""
-    import fcntl
-    import socket
-
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as handle:
-        request = struct.pack("16sH22x", b"lo", 1)  # struct ifreq: name, IFF_UP
-        try:
-            fcntl.ioctl(handle, 0x8914, request)  # SIOCSIFFLAGS
-        except OSError as error:
-            raise KernelError.from_oserror("set link up", error, path="lo") from error
 
 
 def open_user_namespace(uid_map: list[dict[str, int]], gid_map: list[dict[str, int]]) -> int:
