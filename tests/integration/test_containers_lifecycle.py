@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -253,6 +256,44 @@ def test_the_use_of_an_image_is_remembered(engine: Engine, busybox: str) -> None
     create(engine, "true")
     (after,) = engine.store.db.execute(query).fetchone()
     assert after > before
+
+
+_PREPARED = """
+import os, signal, sys
+from jubako import Engine
+
+def children():
+    with open(f"/proc/self/task/{os.getpid()}/children") as file:
+        return [int(pid) for pid in file.read().split()]
+
+engine = Engine()
+engine.containers.prepare_start()
+(ready,) = children()
+engine.containers.prepare_start()
+assert children() == [ready]
+if "kill" in sys.argv:
+    os.kill(ready, signal.SIGKILL)
+if "use" in sys.argv:
+    print(engine.containers.run("busybox", ["echo", "hi"], host_config={"NetworkMode": "none"}))
+engine.close()
+assert children() == []
+engine.containers.list()
+engine.containers.prepare_start()  # too late: the database is open
+assert children() == []
+"""
+
+
+@pytest.mark.parametrize("how", [["use"], ["kill", "use"], [], ["kill"]])
+def test_a_prepared_start(root_dir: Path, busybox: str, how: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _PREPARED, *how],
+        env={**os.environ, "JUBAKO_ROOT": str(root_dir)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == ("b'hi\\n'\n" if "use" in how else "")
 
 
 def test_prune_removes_what_does_not_run(engine: Engine, busybox: str) -> None:

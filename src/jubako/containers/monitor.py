@@ -22,6 +22,7 @@ import sys
 from jubako.containers import report, slim
 from jubako.containers.logs import open_writer, parse_options
 from jubako.containers.remove import remove_container
+from jubako.containers.services import Services
 from jubako.containers.setup import Setup, start_error_code
 from jubako.containers.stdio import Stdio as Streams
 from jubako.containers.supervisor import Supervisor
@@ -29,12 +30,13 @@ from jubako.containers.takedown import NOTHING_LEFT, free, run_all
 from jubako.errors import JubakoError, KernelError
 from jubako.linux import fds, prctl, trace
 from jubako.linux.loop import EventLoop
-from jubako.store import boot_id, point
+from jubako.store import Store, boot_id, point
 from jubako.store.lock import Lock, wait_released
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from jubako.containers.services import Services
+    from typing import NoReturn
+
     from jubako.containers.table import Container
     from jubako.runtime import Process
 
@@ -87,63 +89,59 @@ def _spawn(
     A process with threads must not fork and go on in Python (fork(2)): there a new interpreter
     does the same, with the descriptors named on its command line.
     """
+    descriptors = [lock.fd, channel.fileno()]
+    if client is not None:
+        descriptors.append(client.fileno())
+    launcher, services.launcher = services.launcher, None
+    if launcher is not None and launcher.launch(container.id, descriptors):
+        return launcher.pid
     if len(os.listdir("/proc/self/task")) > 1:
-        fds = [lock.fd, channel.fileno(), client.fileno() if client is not None else -1]
-        return _spawn_interpreter(services.store.path, container.id, fds)
+        return _spawn_interpreter(services.store.path, container.id, descriptors)
     services.close()  # the child would close numbers of descriptors that it has lost
     child = os.fork()
     if child == 0:
-        _detach(services, container, lock.fd, channel, client)
+        detach(services.store.path, container.id, descriptors)
     return child
 
 
-def _spawn_interpreter(root: str, container_id: str, fds: list[int]) -> int:
+def _spawn_interpreter(root: str, container_id: str, descriptors: list[int]) -> int:
     package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     code = "from jubako.containers.monitor import main; main()"
-    argv = [sys.executable, "-c", code, root, container_id, *map(str, fds)]
-    kept = [fd for fd in fds if fd >= 0]
-    for fd in kept:
+    argv = [sys.executable, "-c", code, root, container_id, *map(str, descriptors)]
+    for fd in descriptors:
         os.set_inheritable(fd, True)
     try:
         return os.posix_spawn(sys.executable, argv, {**os.environ, "PYTHONPATH": package})
     finally:
-        for fd in kept:
+        for fd in descriptors:
             os.set_inheritable(fd, False)
 
 
 def main() -> None:
     """The entry point of the interpreter that `_spawn_interpreter` starts.  Never returns."""
-    from jubako.containers.services import Services
-    from jubako.store import Store
-
-    root, container_id, lock, channel, client = sys.argv[1:]
-    for fd in map(int, (lock, channel, client)):
-        if fd >= 0:
-            os.set_inheritable(fd, False)
-    services = Services(Store(root))
-    container = services.table.get(container_id)
-    services.store.close()
-    audience = socket.socket(fileno=int(client)) if int(client) >= 0 else None
-    _detach(services, container, int(lock), socket.socket(fileno=int(channel)), audience)
+    root, container_id, *numbers = sys.argv[1:]
+    descriptors = [int(number) for number in numbers]
+    for fd in descriptors:
+        os.set_inheritable(fd, False)
+    detach(root, container_id, descriptors)
 
 
-def _detach(
-    services: Services,
-    container: Container,
-    lock_fd: int,
-    channel: socket.socket,
-    client: socket.socket | None,
-) -> None:
-    """In the first child: become the monitor, away from the command's session.  Never returns.
+def detach(root: str, container_id: str, descriptors: list[int]) -> NoReturn:
+    """In a child of the launching process: fork the monitor, away from the session, and end.
 
-    The monitor's lock came with the fork, and stays until the process ends.
+    root: of the store, which is not open here.  descriptors: the monitor's lock, which stays
+    locked until the last copy is closed; the channel for the report; the first client, if any.
     """
     status = 1
     try:
         os.setsid()
         if os.fork() == 0:
-            kept = [lock_fd, channel.fileno(), client.fileno() if client is not None else -1]
-            _leave_caller(kept)
+            _leave_caller(descriptors)
+            lock_fd, channel_fd, *client_fd = descriptors
+            channel = socket.socket(fileno=channel_fd)
+            client = socket.socket(fileno=client_fd[0]) if client_fd else None
+            services = Services(Store(root))
+            container = services.table.get(container_id)
             Monitor(services, container, channel, client, lock_fd).main()
         status = 0
     finally:
@@ -298,7 +296,6 @@ class Monitor:
                 self._container.id,
                 setup.endpoint,  # type: ignore[arg-type]
             )
-        self._services.store.close()
         slim.schedule(supervisor, self._services.store.path, self._lock_fd)
         supervisor.serve()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import nullcontext
 from functools import cached_property
 
@@ -145,6 +146,20 @@ class ContainerService:
         sweep(self._services)
         container_id, warnings = create(self._services, config, host_config, name)
         return {"Id": container_id, "Warnings": warnings}
+
+    def prepare_start(self) -> None:
+        """Say that a container will be started soon: a process gets ready beside this one.
+
+        Worth it before anything else is done with the engine, by a process without threads; else
+        it does nothing.
+        """
+        services = self._services
+        if services.launcher is not None or services.store.is_open:
+            return
+        if len(os.listdir("/proc/self/task")) == 1:
+            from jubako.containers.launcher import Launcher
+
+            services.launcher = Launcher(services.store)
 
     def start(self, reference: str, *, attach: bool = False) -> Attachment | None:
         """Start it; with `attach`, returns an attachment that misses none of its output."""

@@ -8,6 +8,7 @@ from jubako.containers.table import ContainerTable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from jubako.containers.launcher import Launcher
     from jubako.containers.table import Container
     from jubako.images import ImageService
     from jubako.networks import NetworkService
@@ -22,6 +23,7 @@ class Services:
     def __init__(self, store: Store):
         self.store = store
         self.table = ContainerTable(store)
+        self.launcher: Launcher | None = None
 
     # Each is imported when somebody needs it: `ps` and `exec` need none.
 
@@ -45,6 +47,9 @@ class Services:
 
     def close(self) -> None:
         """Give up what is open; it opens again when it is used again."""
+        if self.launcher is not None:
+            self.launcher.close()
+            self.launcher = None
         if "networks" in self.__dict__:
             self.networks.close()
         self.store.close()

@@ -46,6 +46,11 @@ class Store:
         _make_directory(self.run_dir)
 
     @property
+    def is_open(self) -> bool:
+        """Whether there is a connection to the database."""
+        return self._db is not None
+
+    @property
     def db(self) -> sqlite3.Connection:
         """The connection: autocommit, rows by name, foreign keys enforced."""
         if self._db is None:

@@ -51,7 +51,7 @@ def test_rm_force_forgives_what_is_gone() -> None:
 
 
 def test_start_names_what_failed() -> None:
-    session = Recorder(containers={"start": _missing})
+    session = Recorder(containers={"start": _missing, "prepare_start": None})
     with pytest.raises(CleanupErrors) as caught:
         run(session, "start", "a", "nope")
     assert [str(error) for error in caught.value.errors] == [

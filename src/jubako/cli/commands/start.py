@@ -24,6 +24,7 @@ COMMAND = Command(
 
 
 def run(session: Session, call: Call) -> int:
+    session.engine.containers.prepare_start()
     if call.flag("attach") or call.flag("interactive"):
         return _attached(session, call)
     errors: list[JubakoError] = []
