@@ -147,23 +147,29 @@ class Lifecycle:
         return container.exit_code if code is None else code
 
     def _wait_exit(self, container: Container) -> int | None:
-        """Until its monitor is done; None if it has none."""
+        """Until its monitor is done; None if it has not run.  Raises NotFound: it was removed."""
         try:
             attachment = Attachment.connect(
                 self._services.attach_socket(container.id), stdin=False, output=False
             )
-        except (Unavailable, OSError):
-            self._wait_monitor(container.id)
-            row = self._services.table.find(container.id)
-            return row.exit_code if row is not None and row.status == "exited" else None
+        except (Unavailable, OSError):  # no monitor, or one that takes the container down already
+            row = self._repaired(container.id)
+            if row is None:
+                raise NotFound(f"No such container: {container.id}", subject=container.id) from None
+            return row.exit_code if row.status == "exited" else None
         try:
             return attachment.wait()
-        except Unavailable:
-            with self._services.store.lock(container.id):
-                row = repair(self._services, container.id)
+        except Unavailable:  # the monitor was killed
+            row = self._repaired(container.id)
             return row.exit_code if row is not None else EXIT_KILLED
         finally:
             attachment.close()
+
+    def _repaired(self, container_id: str) -> Container | None:
+        """The row once no monitor lives; None if it is gone."""
+        self._wait_monitor(container_id)  # a process that dies closes its socket before its lock
+        with self._services.store.lock(container_id):
+            return repair(self._services, container_id)
 
     def _wait_monitor(self, container_id: str, timeout_s: float | None = None) -> None:
         """Until no monitor of this container lives.  Raises Unavailable after `timeout_s`."""
