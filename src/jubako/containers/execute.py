@@ -10,7 +10,6 @@ import os
 import select
 
 from jubako.containers.frames import write_all
-from jubako.containers.table import ended_is_not_running
 from jubako.containers.terminal import (
     DetachFilter,
     SignalPipe,
@@ -87,7 +86,6 @@ def execute(
     from jubako.runtime import Stdio
 
     _check_running(container)
-    runtime = services.runtime(container)
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     if detach:
         try:
@@ -97,13 +95,13 @@ def execute(
         return None
     if process.get("terminal"):
         os.close(null)
-        with ended_is_not_running(container.id):
+        with services.expecting_running(container) as runtime:
             return Execution(runtime.exec(container.id, process, Stdio(-1, -1, -1)))
     source = os.pipe2(os.O_CLOEXEC) if stdin else (null, -1)
     stdout, stderr = os.pipe2(os.O_CLOEXEC), os.pipe2(os.O_CLOEXEC)
     ours, theirs = {source[1], stdout[0], stderr[0]} - {-1}, {null, source[0], stdout[1], stderr[1]}
     try:
-        with ended_is_not_running(container.id):
+        with services.expecting_running(container) as runtime:
             child = runtime.exec(container.id, process, Stdio(source[0], stdout[1], stderr[1]))
     except BaseException:
         for fd in ours:
@@ -124,9 +122,8 @@ def _execute_detached(
     """
     from jubako.containers.child import call_in_child
 
-    runtime = services.runtime(container)
     process = {**process, "terminal": False}
-    with ended_is_not_running(container.id):
+    with services.expecting_running(container) as runtime:
         call_in_child(services.store, lambda: runtime.exec(container.id, process, stdio))
 
 

@@ -20,7 +20,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from jubako.containers.attach import Attachment
 from jubako.containers.remove import remove_container
 from jubako.containers.repair import EXIT_KILLED, repair, thaw
-from jubako.containers.table import ended_is_not_running
 from jubako.containers.validate import parse_signal
 from jubako.errors import (
     Conflict,
@@ -287,8 +286,8 @@ class Lifecycle:
             raise WrongState(f"container {container.id} is not running", subject=container.id)
         point("containers.pause.marked")
         try:
-            with ended_is_not_running(container.id):
-                self._services.runtime(container).pause(container.id)
+            with self._services.expecting_running(container) as runtime:
+                runtime.pause(container.id)
         except JubakoError:
             self._services.table.switch(container.id, "paused", "running")
             raise

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import contextmanager
 from functools import cached_property
 
 from jubako.containers.table import ContainerTable
+from jubako.errors import KernelError, NotFound, StartError, WrongState
+
+_DYING_S = 0.2  # from a process's loss of its namespaces to its end
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from jubako.containers.launcher import Launcher
     from jubako.containers.table import Container
     from jubako.images import ImageService
@@ -84,6 +91,40 @@ class Services:
             cache_dir=self.store.run_directory("seccomp"),
         )
 
+    @contextmanager
+    def expecting_running(self, container: Container) -> Iterator[Runtime]:
+        """The container's runtime, for something that only a running container can do.
+
+        What the row said a moment ago may be over: a failure inside the block is WrongState when
+        the container has ended meanwhile.
+        """
+        runtime = self.runtime(container)
+        try:
+            yield runtime
+        except (StartError, KernelError, NotFound) as exc:
+            if exc.exit_code in (126, 127) or not _has_ended(runtime, container):
+                raise
+            text = f"container {container.id} is not running"
+            raise WrongState(text, subject=container.id) from exc
+
     def cgroup_path(self, container_id: str, parent: str = "") -> str:
         """The container's cgroup, below `parent` or the engine's own."""
         return f"{parent.rstrip('/') or '/' + self.store.name}/{container_id}"
+
+
+def _has_ended(runtime: Runtime, container: Container) -> bool:
+    """Whether the init that its row named is gone; the container may have been started anew.
+
+    A process that is about to end has no namespaces any more but still a state: it gets a moment.
+    """
+    deadline = time.monotonic() + _DYING_S
+    while True:
+        try:
+            state = runtime.state(container.id)
+        except NotFound:
+            return True
+        if state["status"] == "stopped" or state.get("pid") != container.pid:
+            return True
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.005)

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from contextlib import contextmanager
 
-from jubako.errors import Conflict, NameInUse, NotFound, WrongState
+from jubako.errors import Conflict, NameInUse, NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -180,13 +179,3 @@ class ContainerTable:
         """Forget a container; nothing happens if it is gone."""
         with self._store.transaction() as db:
             db.execute("DELETE FROM containers WHERE id = ?", (container_id,))
-
-
-@contextmanager
-def ended_is_not_running(container_id: str) -> Iterator[None]:
-    """What the row said a moment ago may be over: the runtime then does not know the container."""
-    try:
-        yield
-    except NotFound as exc:
-        text = f"container {container_id} is not running"
-        raise WrongState(text, subject=container_id) from exc

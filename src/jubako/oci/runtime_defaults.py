@@ -52,6 +52,7 @@ MASKED_PATHS = (
 
 READONLY_PATHS = (
     "/proc/bus",
+    "/proc/dynamic_debug",  # Docker leaves it writable: the host kernel's debug messages
     "/proc/fs",
     "/proc/irq",
     "/proc/sys",
