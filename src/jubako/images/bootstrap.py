@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from jubako.images import ImageService
 
+# The distributions' own public archives, as mmdebstrap uses them by itself.
 _MIRRORS = {
     "debian": "http://deb.debian.org/debian",  # apt checks signatures: the transport need not
     "ubuntu": "http://archive.ubuntu.com/ubuntu",
@@ -164,7 +165,7 @@ def _mirror_url(mirror: str | None) -> str | None:
     if url is None:
         raise InvalidArgument(
             f"not an archive's address: {mirror[:80]!r}",
-            hint="give a URL such as http://deb.debian.org/debian, or a line of sources.list",
+            hint="give a URL such as http://mirror.example/debian, or a line of sources.list",
         )
     return url.rstrip("/")
 
