@@ -132,3 +132,13 @@ def box(tmp_path: Path, rootfs: Path) -> Iterator[Box]:
     made = Box(tmp_path, rootfs)
     yield made
     in_child(made.clean)
+
+
+def read_terminal(fd: int) -> str:
+    output = b""
+    while True:
+        try:
+            chunk = os.read(fd, 4096)
+        except OSError:
+            return output.decode()
+        output += chunk
