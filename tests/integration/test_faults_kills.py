@@ -275,13 +275,13 @@ def test_a_command_that_waits(jubako: Jubako, busybox: str, traces: Traces, comm
     }[command]
     init, monitor = start(jubako, busybox)
     process = jubako.start(*argv)
-    time.sleep(0.3)
+    wait_for(lambda: _waits(process.pid))
     kill(process.pid)
     process.wait(5)
     assert alive(init) and alive(monitor)
     # it also notices that the monitor is killed, and does not wait for ever
     process = jubako.start(*argv)
-    time.sleep(0.3)
+    wait_for(lambda: _waits(process.pid))
     kill(monitor)
     stdout, stderr = process.communicate(timeout=10)
     assert (process.returncode, stdout) in ((0, "137\n"), (0, "box\n"), (0, ""), (1, "")), stderr
@@ -290,6 +290,17 @@ def test_a_command_that_waits(jubako: Jubako, busybox: str, traces: Traces, comm
     if command == "attach":
         assert "the container's monitor has died" in stderr
     assert_killed(jubako, traces)
+
+
+def _waits(pid: int) -> bool:
+    """Whether a command has come to where it waits: for a monitor's socket, or its lock."""
+    try:
+        opened = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+        sleeping = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].startswith("S")
+    except OSError:
+        return False
+    waited = [path for path in opened if path.startswith("socket:") or path.endswith(".monitor")]
+    return sleeping and bool(waited)
 
 
 @pytest.mark.parametrize("then", ["rm", "start", "ps"])
