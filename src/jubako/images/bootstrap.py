@@ -25,11 +25,7 @@ if TYPE_CHECKING:
 
     from jubako.images import ImageService
 
-# The distributions' own public archives, as mmdebstrap uses them by itself.
-_MIRRORS = {
-    "debian": "http://deb.debian.org/debian",  # apt checks signatures: the transport need not
-    "ubuntu": "http://archive.ubuntu.com/ubuntu",
-}
+DISTRIBUTIONS = ("debian", "ubuntu")
 VARIANTS = frozenset(
     ("extract", "custom", "essential", "apt", "minbase", "required", "buildd", "important")
     + ("debootstrap", "standard", "-")
@@ -88,8 +84,8 @@ def bootstrap(
     """See `ImageService.bootstrap`."""
     distribution, _, suite = target.rpartition(":")
     distribution = distribution or "debian"
-    if distribution not in _MIRRORS:
-        known = ", ".join(sorted(_MIRRORS))
+    if distribution not in DISTRIBUTIONS:
+        known = ", ".join(DISTRIBUTIONS)
         raise InvalidArgument(f"cannot bootstrap {distribution[:40]!r}: known are {known}")
     if not _WORD.match(suite):
         raise InvalidArgument(f"not a suite: {suite[:40]!r}", hint="for example debian:bookworm")
@@ -101,7 +97,7 @@ def bootstrap(
     _require_mmdebstrap()
     say = progress or (lambda text: None)
     say(f"Reading the Release file of {suite}")
-    epoch = _epoch(_mirror_url(mirror) or _MIRRORS[distribution], suite)
+    epoch = _epoch(suite, mirror)
     path, lock = temporary_directory(images.store, f"{images.store.path}/layers")
     try:
         say(f"Bootstrapping {distribution} {suite} ({variant})")
@@ -170,7 +166,23 @@ def _mirror_url(mirror: str | None) -> str | None:
     return url.rstrip("/")
 
 
-def _epoch(mirror: str, suite: str) -> int:
+def _default_mirror(suite: str) -> str:
+    """Where mmdebstrap itself would get the suite: it writes that down before it fetches anything,
+    and a hook that fails stops it there."""
+    hook = '--setup-hook=cat "$1/etc/apt/sources.list"; exit 1'
+    argv = ["mmdebstrap", "--quiet", "--mode=root", "--format=null", hook, suite, "/dev/null"]
+    done = run(argv, env={"PATH": SEARCH_PATH, "LC_ALL": "C.UTF-8"}, timeout_s=60)
+    # what a hook prints comes out among mmdebstrap's own messages
+    for line in (done.stdout + done.stderr).decode("utf-8", "replace").splitlines():
+        if line.startswith("deb ") and (url := _mirror_url(line)) is not None:
+            return url
+    raise Unavailable(
+        f"bootstrap {suite}: mmdebstrap knows no archive that has it",
+        hint="check the suite's name, or name the archive with --mirror",
+    )
+
+
+def _epoch(suite: str, mirror: str | None) -> int:
     """SOURCE_DATE_EPOCH, else the date of the suite's Release file.
 
     The file is not verified here: the date only makes results reproducible.
@@ -178,13 +190,14 @@ def _epoch(mirror: str, suite: str) -> int:
     given = os.environ.get("SOURCE_DATE_EPOCH", "")
     if given.isascii() and given.isdigit():
         return int(given)
+    archive = _mirror_url(mirror) or _default_mirror(suite)
     from email.utils import parsedate_to_datetime
     from urllib.error import URLError
     from urllib.request import urlopen
 
     reason = ""
     for name in ("InRelease", "Release"):
-        url = f"{mirror.removeprefix('copy:')}/dists/{suite}/{name}"
+        url = f"{archive.removeprefix('copy:')}/dists/{suite}/{name}"
         try:
             with urlopen(url, timeout=60) as reply:
                 text = reply.read(_RELEASE_LIMIT_BYTES).decode("utf-8", "replace")
@@ -198,7 +211,7 @@ def _epoch(mirror: str, suite: str) -> int:
             except ValueError:
                 reason = f"its date is not understood: {match[1][:60]}"
     raise Unavailable(
-        f"bootstrap {suite}: read {mirror}/dists/{suite}/Release: {reason or 'it has no date'}",
+        f"bootstrap {suite}: read {archive}/dists/{suite}/Release: {reason or 'it has no date'}",
         hint="check the suite's name, the mirror and the network",
     )
 
