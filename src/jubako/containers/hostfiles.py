@@ -8,16 +8,15 @@ from jubako.networks import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from jubako.containers.services import Services
     from jubako.containers.table import Container
+    from jubako.networks.model import Endpoint
 
 NAMES = ("hosts", "hostname", "resolv.conf")
 _MAX_BYTES = 1 << 20  # of the host's own file
 
 
-def write_host_files(services: Services, container: Container, endpoint: dict[str, Any]) -> None:
+def write_host_files(services: Services, container: Container, endpoint: Endpoint | None) -> None:
     """Write them for this start into the container's directory.
 
     With `--network container:ID` they are those of the other container, and with `host` the
@@ -37,7 +36,7 @@ def write_host_files(services: Services, container: Container, endpoint: dict[st
     if mode == "host" and not extra:
         _write(f"{directory}/hosts", _read("/etc/hosts"))
     else:
-        address = endpoint.get("IPAddress")
+        address = endpoint["IPAddress"] if endpoint else ""
         text = files.hosts(
             addresses=[address] if address else [],
             hostname=hostname,

@@ -26,6 +26,14 @@ if TYPE_CHECKING:
 
 _MAX_ID_BYTES = 256
 _MAX_FDS = 3
+_START_PATH = (
+    "jubako.containers.monitor",
+    "jubako.containers.spec",
+    "jubako.images",
+    "jubako.linux.cgroups",
+    "jubako.linux.seccomp",
+    "jubako.runtime.builtin",
+)
 
 
 class Launcher:
@@ -77,9 +85,5 @@ def _stand_by(channel: socket.socket, root: str) -> NoReturn:
 
 
 def _import_start_path() -> None:
-    import jubako.containers.monitor
-    import jubako.containers.spec
-    import jubako.images
-    import jubako.linux.cgroups
-    import jubako.linux.seccomp
-    import jubako.runtime.builtin  # noqa: F401
+    for name in _START_PATH:
+        __import__(name)

@@ -250,7 +250,7 @@ class Monitor:
             pid=process.pid,
             started=now(),
             exit_code=0,
-            endpoint=self._setup.endpoint,
+            endpoint=self._setup.endpoint or {},
         )
         if not self._container.record["HostConfig"].get("AutoRemove"):
             self._services.store.flush()
@@ -294,7 +294,7 @@ class Monitor:
             supervisor.network = self._services.networks.serve(
                 self._loop,
                 self._container.id,
-                setup.endpoint,  # type: ignore[arg-type]
+                setup.endpoint,
             )
         slim.schedule(supervisor, self._services.store.path, self._lock_fd)
         supervisor.serve()

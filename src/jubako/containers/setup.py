@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from jubako.containers.services import Services
     from jubako.containers.table import Container
+    from jubako.networks.model import Endpoint
     from jubako.runtime import Process, Stdio
 
 
@@ -41,7 +42,7 @@ class Setup:
         self._record = container.record
         self._directory = services.directory(container.id)
         self.rootfs = f"{self._directory}/rootfs"
-        self.endpoint: dict[str, Any] = {}
+        self.endpoint: Endpoint | None = None
         self._shared: dict[str, int] = {}
         self.host_mounts = -1
         self._netns_fd = -1
@@ -97,18 +98,16 @@ class Setup:
         from jubako.networks.publish import wanted_ports
 
         config, host_config = self._record["Config"], self._record["HostConfig"]
-        self.endpoint = dict(
-            self._services.networks.attach(
-                self._container.id,
-                self._netns_fd,
-                network=mode,
-                ports=wanted_ports(
-                    host_config["PortBindings"],  # type: ignore[arg-type]  # a TypedDict is no Mapping of str
-                    config.get("ExposedPorts") or {},
-                    publish_all=host_config["PublishAllPorts"],
-                ),
-                mac=config.get("MacAddress") or None,
-            )
+        self.endpoint = self._services.networks.attach(
+            self._container.id,
+            self._netns_fd,
+            network=mode,
+            ports=wanted_ports(
+                host_config["PortBindings"],  # type: ignore[arg-type]  # a TypedDict is no Mapping of str
+                config.get("ExposedPorts") or {},
+                publish_all=host_config["PublishAllPorts"],
+            ),
+            mac=config.get("MacAddress") or None,
         )
 
     def _other(self, reference: str, kind: str) -> Container:
@@ -213,10 +212,10 @@ class Setup:
         joined: dict[str, str] = {}
         if self._network_path is not None:
             joined["network"] = self._network_path
-        for kind, key in (("ipc", "IpcMode"), ("pid", "PidMode")):
-            mode = self._record["HostConfig"].get(key) or ""
-            if mode.startswith("container:"):  # type: ignore[attr-defined]
-                other = self._other(mode.removeprefix("container:"), kind)  # type: ignore[attr-defined]
+        host_config = self._record["HostConfig"]
+        for kind, mode in (("ipc", host_config["IpcMode"]), ("pid", host_config["PidMode"])):
+            if mode.startswith("container:"):
+                other = self._other(mode.removeprefix("container:"), kind)
                 joined[kind] = f"/proc/{other.pid}/ns/{kind}"
         return joined
 

@@ -89,8 +89,10 @@ def build_spec(
     profile = security.seccomp(options, capability_names, privileged=host["Privileged"])
     if profile is not None:
         linux["seccomp"] = profile
-    for key, name in (("maskedPaths", "MaskedPaths"), ("readonlyPaths", "ReadonlyPaths")):
-        paths: list[str] | None = host.get(name)  # type: ignore[assignment]
+    for key, paths in (
+        ("maskedPaths", host.get("MaskedPaths")),
+        ("readonlyPaths", host.get("ReadonlyPaths")),
+    ):
         if paths and not host["Privileged"]:
             linux[key] = list(paths)
     if options.mount_label:

@@ -121,7 +121,7 @@ class SignalPipe:
         self._wanted = [signal.SIGWINCH] if winch else []
         if proxied is not None:
             self._wanted += [s for s in signal.valid_signals() if _proxyable(s)]
-        self._old: dict[int, object] = {}
+        self._old: dict[int, Any] = {}  # what signal.signal returns and takes
         self._pipe = (-1, -1)
 
     def __enter__(self) -> SignalPipe:
@@ -138,7 +138,7 @@ class SignalPipe:
 
     def __exit__(self, *exc: object) -> None:
         for number, old in self._old.items():
-            signal.signal(number, old)  # type: ignore[arg-type]
+            signal.signal(number, old)
         if self._old or self._wanted:
             signal.set_wakeup_fd(self._old_fd)
         for fd in self._pipe:

@@ -156,11 +156,11 @@ def _check_health(health: HealthConfig | None) -> None:
 
 
 def _check_modes(host: HostConfig) -> None:
-    for key, what, known in (
-        ("IpcMode", "IPC mode", ("none", "private", "shareable", "host")),
-        ("PidMode", "PID mode", ("", "host")),
+    known: tuple[str, ...]
+    for mode, what, known in (
+        (host["IpcMode"], "IPC mode", ("none", "private", "shareable", "host")),
+        (host["PidMode"], "PID mode", ("", "host")),
     ):
-        mode: str = host[key]  # type: ignore[literal-required]
         if mode not in known and not mode.partition("container:")[2]:
             raise InvalidArgument(f"invalid {what}: {mode}", subject=mode)
     if host["UTSMode"] not in ("", "host"):

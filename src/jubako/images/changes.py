@@ -34,7 +34,7 @@ def apply(config: Config, changes: Iterable[str]) -> Config:
 
     Raises InvalidArgument, naming the instruction.
     """
-    result = json.loads(json.dumps(config))
+    result: Config = json.loads(json.dumps(config))
     cmd_given = False
     for change in changes:
         for line in _logical_lines(change):
@@ -52,7 +52,7 @@ def apply(config: Config, changes: Iterable[str]) -> Config:
                 cmd_given = True
             if instruction == "ENTRYPOINT" and not cmd_given:
                 result["Cmd"] = None  # it belonged to the former entrypoint
-    return result  # type: ignore[no-any-return]
+    return result
 
 
 def _logical_lines(text: str) -> list[str]:
@@ -77,14 +77,14 @@ def _json_form(rest: str) -> list[str] | None:
     if not rest.startswith("["):
         return None
     try:
-        words = json.loads(rest)
+        words: list[str] = json.loads(rest)  # checked below
     except (ValueError, RecursionError):
         return None  # as in a Dockerfile: it is then a command line
     if not all(isinstance(word, str) for word in words):
         raise InvalidArgument(
             "when using JSON array syntax, arrays must be comprised of strings only"
         )
-    return words  # type: ignore[no-any-return]
+    return words
 
 
 def _command(rest: str) -> list[str]:

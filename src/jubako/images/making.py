@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from jubako.images import ImageService
     from jubako.images.layers.session import Session, StagedLayer
     from jubako.images.stream import Readable
-    from jubako.oci.image import ImageConfig, Platform
+    from jubako.oci.image import History, ImageConfig, Platform
     from jubako.oci.reference import Reference
 
 # Diff ID of a tar of nothing but its end; Docker gives such a layer no place in the image.
@@ -75,12 +75,12 @@ def import_tar(
     with images.layers.session() as session, LayerStream(read_chunks(stream)) as layer:
         staged = session.unpack(layer)
         created = format_ns(_now_ns() if created_ns is None else created_ns)
-        history: dict[str, Any] = {"created": created, "comment": message}
+        history: History = {"created": created, "comment": message}
         if created_by:
             history["created_by"] = created_by
         config = _config(wanted, created, defaults)
         config["rootfs"] = {"type": "layers", "diff_ids": [staged.diff_id]}
-        config["history"] = [history]  # type: ignore[list-item]
+        config["history"] = [history]
         config["comment"] = message
         return _store(images, session, [staged], config, None, target)
 
@@ -106,7 +106,7 @@ def commit(
         staged = session.unpack(layer)
         empty = staged.diff_id in EMPTY_LAYERS
         created = format_ns(_now_ns())
-        history: dict[str, Any] = {"created": created, "created_by": created_by}
+        history: History = {"created": created, "created_by": created_by}
         if author:
             history["author"] = author
         if message:
@@ -127,7 +127,7 @@ def commit(
             "type": "layers",
             "diff_ids": diff_ids if empty else [*diff_ids, staged.diff_id],
         }
-        config["history"] = [*(base.get("history") or ()), history]  # type: ignore[list-item]
+        config["history"] = [*(base.get("history") or ()), history]
         return _store(images, session, [] if empty else [staged], config, parent, target)
 
 
@@ -146,7 +146,7 @@ def _config(wanted: Platform, created: str, defaults: dict[str, Any]) -> ImageCo
         "architecture": wanted["architecture"],
         "os": wanted["os"],
         "created": created,
-        "config": defaults,  # type: ignore[typeddict-item]
+        "config": defaults,  # type: ignore[typeddict-item]  # clean_config has left its keys
     }
     if "variant" in wanted:
         config["variant"] = wanted["variant"]

@@ -72,15 +72,17 @@ def tag_name(reference: Reference) -> str:
 
 def row(store: Store, image_id: str) -> sqlite3.Row:
     """The row of an image.  Raises NotFound."""
-    found = store.db.execute("SELECT * FROM images WHERE id = ?", (image_id,)).fetchone()
+    query = "SELECT * FROM images WHERE id = ?"
+    found: sqlite3.Row | None = store.db.execute(query, (image_id,)).fetchone()
     if found is None:
         raise NotFound(f"No such image: {image_id}", subject=image_id)
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def config_of(found: sqlite3.Row) -> ImageConfig:
     """The parsed config of a row."""
-    return json.loads(found["config"])  # type: ignore[no-any-return]
+    config: ImageConfig = json.loads(found["config"])
+    return config
 
 
 def diff_ids(store: Store, image_id: str) -> list[str]:

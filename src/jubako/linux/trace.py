@@ -101,7 +101,7 @@ def to_descriptor(fd: int) -> Callable[[Event], None]:
         except OSError:
             pass  # a trace that nobody reads any more must not stop what it describes
 
-    write.descriptor = fd  # type: ignore[attr-defined]
+    write.descriptor = fd  # type: ignore[attr-defined]  # a function may have attributes
     return write
 
 

@@ -207,7 +207,7 @@ def execute(
     Raises KernelError, InvalidArgument (a NUL byte).
     """
     if not isinstance(envp, (list, tuple)):
-        envp = [f"{key}={value}" for key, value in envp.items()]  # type: ignore[union-attr]
+        envp = [f"{key}={value}" for key, value in envp.items()]  # type: ignore[union-attr]  # a mapping
     _announce(path, argv, why="the program takes the place of this process")
     arguments = _array([path, *argv])
     environment = _array(envp)

@@ -330,7 +330,7 @@ class BuiltinRuntime:
             for name, value in resources.items():
                 old = merged.get(name)
                 both = isinstance(old, dict) and isinstance(value, dict)
-                merged[name] = {**old, **value} if both else value  # type: ignore[dict-item]
+                merged[name] = {**old, **value} if both else value  # type: ignore[dict-item]  # `both` says so
             record["resources"] = merged
             self._states.write(record)
 

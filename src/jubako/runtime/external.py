@@ -150,7 +150,8 @@ class ExternalRuntime:
 
     def state(self, container_id: str) -> dict[str, Any]:
         """See `Runtime.state`."""
-        return self._json("state", container_id)  # type: ignore[no-any-return]
+        state: dict[str, Any] = self._json("state", container_id)
+        return state
 
     def kill(self, container_id: str, signal: int, *, everything: bool = False) -> None:
         """See `Runtime.kill`."""
