@@ -31,14 +31,17 @@ class Container:
         "error",
         "exit_code",
         "finished",
+        "health",
         "id",
         "image_id",
         "name",
         "oom_killed",
         "pid",
         "record",
+        "restart_count",
         "started",
         "status",
+        "stop_requested",
     )
 
     def __init__(self, row: sqlite3.Row):
@@ -56,6 +59,9 @@ class Container:
         self.started: str = row["started"]
         self.finished: str = row["finished"]
         self.endpoint: dict[str, Any] = json.loads(row["endpoint"])
+        self.restart_count: int = row["restart_count"]
+        self.stop_requested = bool(row["stop_requested"])
+        self.health: dict[str, Any] | None = json.loads(row["health"]) if row["health"] else None
 
     @property
     def has_address(self) -> bool:
@@ -147,8 +153,8 @@ class ContainerTable:
         return [Container(row) for row in self._store.db.execute(query).fetchall()]
 
     def update(self, container_id: str, **columns: object) -> None:
-        """Set columns of one row; `endpoint` and `record` take their objects."""
-        for key in ("endpoint", "record"):
+        """Set columns of one row; `endpoint`, `health` and `record` take their objects."""
+        for key in ("endpoint", "health", "record"):
             if key in columns:
                 columns[key] = json.dumps(columns[key])
         assignments = ", ".join(f"{key} = ?" for key in columns)

@@ -13,9 +13,47 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
 
-VERSION = 1
+VERSION = 2
 
-TABLES = """
+_EXECS = """
+-- processes that were started in running containers beside the first
+CREATE TABLE execs (
+    id TEXT PRIMARY KEY,            -- 64 hex digits
+    container_id TEXT NOT NULL,
+    created_ns INTEGER NOT NULL,
+    record TEXT NOT NULL,           -- JSON: containers.model.ExecRecord
+    status TEXT NOT NULL,           -- created running exited
+    pid INTEGER NOT NULL DEFAULT 0, -- in the host's pid namespace
+    holder INTEGER NOT NULL DEFAULT 0, -- PID of the process that waits for it
+    boot_id TEXT NOT NULL DEFAULT '',
+    exit_code INTEGER,              -- NULL until it has ended, and when nobody saw the end
+    finished_ns INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE INDEX execs_container_id ON execs(container_id);
+"""
+
+_RECORDER = """
+-- what happened: `jubako events`, `jubako why`.  Nothing refers to other tables: these rows stay
+-- when the objects are gone, until they are too old
+CREATE TABLE events (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    at_ns INTEGER NOT NULL,
+    type TEXT NOT NULL,             -- container image network volume daemon
+    action TEXT NOT NULL,
+    actor TEXT NOT NULL,            -- ID or name of the object
+    attributes TEXT NOT NULL        -- JSON object of texts
+);
+CREATE INDEX events_at_ns ON events(at_ns);
+CREATE INDEX events_actor ON events(actor, at_ns);
+CREATE TABLE samples (
+    container_id TEXT NOT NULL,
+    at_ns INTEGER NOT NULL,
+    record TEXT NOT NULL,           -- JSON: what the container used
+    PRIMARY KEY (container_id, at_ns)
+) WITHOUT ROWID;
+"""
+
+TABLES = f"""
 -- images: an image is its config; the ID is the config's digest
 CREATE TABLE images (
     id TEXT PRIMARY KEY,            -- sha256:<hex> of the config blob
@@ -56,7 +94,7 @@ CREATE TABLE containers (
     image_id TEXT NOT NULL,
     created_ns INTEGER NOT NULL,
     record TEXT NOT NULL,           -- JSON: containers.model.ContainerRecord
-    status TEXT NOT NULL,           -- created running paused exited dead removing
+    status TEXT NOT NULL,           -- created running paused restarting exited dead removing
     pid INTEGER NOT NULL DEFAULT 0, -- of its init, in the host's pid namespace
     boot_id TEXT NOT NULL DEFAULT '',
     exit_code INTEGER NOT NULL DEFAULT 0,
@@ -64,7 +102,10 @@ CREATE TABLE containers (
     error TEXT NOT NULL DEFAULT '',
     started TEXT NOT NULL DEFAULT '0001-01-01T00:00:00Z',
     finished TEXT NOT NULL DEFAULT '0001-01-01T00:00:00Z',
-    endpoint TEXT NOT NULL DEFAULT '{}' -- JSON: networks.Endpoint while it runs
+    endpoint TEXT NOT NULL DEFAULT '{{}}', -- JSON: networks.Endpoint while it runs
+    restart_count INTEGER NOT NULL DEFAULT 0, -- by its restart policy since a user started it
+    stop_requested INTEGER NOT NULL DEFAULT 0, -- 1: a user stopped it, its restart policy rests
+    health TEXT NOT NULL DEFAULT ''  -- JSON: the API's Health object; '' without health check
 ) WITHOUT ROWID;
 CREATE INDEX containers_image_id ON containers(image_id);
 CREATE INDEX containers_status ON containers(status);
@@ -80,7 +121,7 @@ CREATE TABLE leases (
     network_id TEXT NOT NULL REFERENCES networks(id) ON DELETE CASCADE,
     address INTEGER NOT NULL,       -- IPv4 as a number
     container_id TEXT NOT NULL,
-    record TEXT NOT NULL DEFAULT '{}', -- JSON: the endpoint
+    record TEXT NOT NULL DEFAULT '{{}}', -- JSON: the endpoint
     PRIMARY KEY (network_id, address)
 ) WITHOUT ROWID;
 CREATE INDEX leases_container_id ON leases(container_id);
@@ -114,9 +155,19 @@ CREATE TABLE volume_uses (
     PRIMARY KEY (volume, container_id)
 ) WITHOUT ROWID;
 CREATE INDEX volume_uses_container_id ON volume_uses(container_id);
+{_EXECS}
+{_RECORDER}
 """
 
-_MIGRATIONS: dict[int, str] = {}  # version it leads to -> SQL
+_MIGRATIONS = {  # version it leads to -> SQL
+    2: f"""
+ALTER TABLE containers ADD COLUMN restart_count INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE containers ADD COLUMN stop_requested INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE containers ADD COLUMN health TEXT NOT NULL DEFAULT '';
+{_EXECS}
+{_RECORDER}
+""",
+}
 
 
 def prepare(db: sqlite3.Connection) -> None:

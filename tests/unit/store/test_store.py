@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -103,3 +104,29 @@ def test_flush_works_with_and_without_a_log(tmp_path: Path) -> None:
     store.flush()
     store.close()
     assert Store(str(tmp_path)).db.execute("SELECT count(*) FROM networks").fetchone()[0] == 1
+
+
+def test_a_database_of_version_1_is_brought_up_to_date(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    fresh = _tables(store)
+    store.close()
+    old = tmp_path / "old"
+    old.mkdir()
+    with closing(sqlite3.connect(old / "state.db")) as db:
+        for table, sql in fresh.items():
+            if table not in ("execs", "events", "samples", "containers", "sqlite_sequence"):
+                db.execute(sql)
+        db.execute("CREATE TABLE containers (id TEXT PRIMARY KEY, name TEXT)")
+        db.execute("INSERT INTO containers VALUES ('abc', 'kept')")
+        db.execute("PRAGMA user_version = 1")
+        db.commit()
+    upgraded = Store(str(old))
+    assert set(_tables(upgraded)) == set(fresh)
+    row = upgraded.db.execute("SELECT * FROM containers").fetchone()
+    assert (row["name"], row["restart_count"], row["health"]) == ("kept", 0, "")
+    upgraded.close()
+
+
+def _tables(store: Store) -> dict[str, str]:
+    query = "SELECT name, sql FROM sqlite_master WHERE type = 'table'"
+    return {row["name"]: row["sql"] for row in store.db.execute(query)}
