@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from jubako.containers import ContainerService
     from jubako.images import ImageService
     from jubako.networks import NetworkService
+    from jubako.system import SystemService
     from jubako.volumes import VolumeService
 
 
@@ -35,6 +36,7 @@ class Engine:
         self.store = Store(root)
         self._services = Services(self.store)
         self._containers: ContainerService | None = None
+        self._system: SystemService | None = None
 
     def __enter__(self) -> Engine:
         return self
@@ -70,17 +72,22 @@ class Engine:
             self._containers = ContainerService(self._services)
         return self._containers
 
+    @property
+    def system(self) -> SystemService:
+        """The root as a whole: info, events, disk usage, prune, and why a container ended."""
+        if self._system is None:
+            from jubako.system import SystemService
+
+            self._system = SystemService(self._services, self.containers)
+        return self._system
+
     def version(self) -> dict[str, Any]:
         """Versions of the engine, the API and the kernel, as the API's Version object."""
-        from jubako.about import version
-
-        return version()
+        return self.system.version()
 
     def info(self) -> dict[str, Any]:
         """The engine and the machine it is on, as the API's SystemInfo object."""
-        from jubako.about import info
-
-        return info(self)
+        return self.system.info()
 
     def recover(self) -> None:
         """Put state and kernel back in step after a crash, as every command does by itself."""

@@ -11,7 +11,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from jubako.engine import Engine
+    from jubako.containers import ContainerService
+    from jubako.containers.services import Services
+    from jubako.store import Store
 
 API_VERSION = "1.51"  # of the Engine API whose shapes we use
 MIN_API_VERSION = "1.24"
@@ -57,23 +59,23 @@ def version() -> dict[str, Any]:
     }
 
 
-def info(engine: Engine) -> dict[str, Any]:
+def info(services: Services, containers: ContainerService) -> dict[str, Any]:
     """The API's SystemInfo object.  Raises Unsupported (no cgroups), KernelError."""
     from jubako.linux.cgroups import detect
 
     system = os.uname()
     layout = detect()
-    states = [container["State"] for container in engine.containers.list(all=True)]
+    states = [container["State"] for container in containers.list(all=True)]
     running, paused = states.count("running"), states.count("paused")
     return {
-        "ID": _identity(engine),
+        "ID": _identity(services.store),
         "Containers": len(states),
         "ContainersRunning": running,
         "ContainersPaused": paused,
         "ContainersStopped": len(states) - running - paused,
-        "Images": len(engine.images.list(all=True)),
+        "Images": len(services.images.list(all=True)),
         "Driver": "overlay",
-        "DriverStatus": [["Backing Filesystem", _filesystem(engine.store.path)]],
+        "DriverStatus": [["Backing Filesystem", _filesystem(services.store.path)]],
         "Plugins": {
             "Volume": ["local"],
             "Network": ["bridge", "host", "null"],
@@ -92,7 +94,7 @@ def info(engine: Engine) -> dict[str, Any]:
         "Architecture": system.machine,
         "NCPU": len(os.sched_getaffinity(0)),
         "MemTotal": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        "DockerRootDir": engine.store.path,
+        "DockerRootDir": services.store.path,
         "Name": system.nodename,
         "Labels": [],
         "ExperimentalBuild": False,
@@ -111,11 +113,11 @@ def _python_version() -> str:
     return ".".join(map(str, sys.version_info[:3]))
 
 
-def _identity(engine: Engine) -> str:
+def _identity(store: Store) -> str:
     """A name for this root on this machine that stays the same, in the form of a UUID."""
     import hashlib
 
-    text = _read("/etc/machine-id") + engine.store.path
+    text = _read("/etc/machine-id") + store.path
     digits = hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
     return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:32]))
 
