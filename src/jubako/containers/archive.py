@@ -6,7 +6,9 @@ import os
 import tempfile
 
 from jubako.containers.child import call_in_child
+from jubako.containers.events import emit
 from jubako.linux import mount, ns
+from jubako.oci.reference import parse
 from jubako.store import point
 
 _COPY_BYTES = 1 << 20
@@ -89,7 +91,7 @@ def commit(
     upper = f"{services.directory(container.id)}/upper"
     point("containers.commit.begin")
     with services.images.layers.diff(upper) as layer:
-        return services.images.commit(
+        image_id = services.images.commit(
             container.image_id,
             layer,
             dict(container.record["Config"]),
@@ -99,3 +101,13 @@ def commit(
             reference=reference,
             container_id=container.id,
         )
+    name = parse(reference).tagged().familiar() if reference else ""
+    emit(
+        services.store,
+        container.record,
+        "commit",
+        comment=message,
+        imageID=image_id,
+        imageRef=name,
+    )
+    return image_id

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 
+from jubako.containers.events import emit
 from jubako.containers.takedown import forget_locks, run_all
 from jubako.containers.times import timestamp
 from jubako.errors import InvalidArgument, NameInUse, Unavailable
@@ -166,6 +167,7 @@ def _claim(services: Services, record: ContainerRecord, created_ns: int) -> None
     with services.store.transaction():
         services.images.use(record["ImageId"])
         services.table.insert(record, created_ns)
+        emit(services.store, record, "create")
 
 
 def _refuse_used_name(services: Services, name: str) -> None:

@@ -17,6 +17,7 @@ import socket
 import time
 from contextlib import ExitStack, contextmanager, suppress
 
+from jubako.containers import events
 from jubako.containers.attach import Attachment
 from jubako.containers.remove import remove_container
 from jubako.containers.repair import EXIT_KILLED, repair, thaw
@@ -124,12 +125,14 @@ class Lifecycle:
             raise WrongState("You cannot attach to a stopped container, start it first")
         if container.status == "paused":
             raise WrongState("You cannot attach to a paused container, unpause it first")
-        return Attachment.connect(
+        attachment = Attachment.connect(
             self._services.attach_socket(container.id),
             stdin=stdin,
             output=True,
             forward=self._forwarder(container.id),
         )
+        self._tell(container, "attach")
+        return attachment
 
     def wait(self, reference: str, *, condition: str = "not-running") -> int:
         """Block until `not-running`, `next-exit` or `removed`; returns the exit code."""
@@ -174,11 +177,16 @@ class Lifecycle:
         """Until no monitor of this container lives.  Raises Unavailable after `timeout_s`."""
         wait_released(self._services.monitor_lock(container_id), timeout_s)
 
+    def _tell(self, container: Container, action: str) -> None:
+        """The event of something that a command has done."""
+        note = {"by": events.caller()}
+        events.emit(self._services.store, container.record, action, notes=note)
+
     # signals
 
     def signal(self, reference: str, number: int) -> None:
         """Send a signal to a running container's init.  Raises NotFound, WrongState."""
-        self._signal(self._services.table.get(reference), number)
+        self._kill_event(self._services.table.get(reference), number)
 
     def _signal(self, container: Container, number: int) -> None:
         if not container.running:
@@ -198,6 +206,13 @@ class Lifecycle:
                 raise
             raise WrongState(f"container {container.id} is not running") from exc
 
+    def _kill_event(self, container: Container, number: int) -> None:
+        """Send a signal and say so; nothing is said when that fails."""
+        with self._services.store.transaction():
+            note = {"by": events.caller()}
+            events.emit(self._services.store, container.record, "kill", signal=number, notes=note)
+            self._signal(container, number)
+
     def kill(self, reference: str, name: str | int = "KILL") -> None:
         """Send a signal by name or number; SIGKILL returns when the container has ended."""
         try:
@@ -212,7 +227,7 @@ class Lifecycle:
                 )
             if number == signal.SIGKILL and container.status == "paused":
                 self._thaw(container)
-            self._signal(container, number)
+            self._kill_event(container, number)
             if number == signal.SIGKILL:
                 self._wait_monitor(container.id, _KILL_PATIENCE_S)
 
@@ -225,7 +240,10 @@ class Lifecycle:
         happens to one that does not run.
         """
         with self._locked(reference) as container:
+            if not container.running:
+                return
             self._stop(container, timeout_s, signal_name)
+            self._tell(container, "stop")
 
     def _stop(self, container: Container, timeout_s: int | None, signal_name: str | None) -> None:
         if not container.running:
@@ -234,7 +252,8 @@ class Lifecycle:
         if timeout_s is None:
             timeout_s = config.get("StopTimeout", DEFAULT_STOP_TIMEOUT_S)
         try:
-            self._signal(container, parse_signal(signal_name or config.get("StopSignal") or "TERM"))
+            number = parse_signal(signal_name or config.get("StopSignal") or "TERM")
+            self._kill_event(container, number)
             point("containers.stop.signalled")
             if container.status == "paused":
                 self._thaw(container)
@@ -249,7 +268,7 @@ class Lifecycle:
 
     def _kill_now(self, container: Container) -> None:
         try:
-            self._signal(container, signal.SIGKILL)
+            self._kill_event(container, signal.SIGKILL)
         except WrongState:
             pass
         point("containers.stop.killed")
@@ -260,11 +279,14 @@ class Lifecycle:
     ) -> None:
         """Stop it if it runs, then start it."""
         with self._locked(reference) as container:
-            self._stop(container, timeout_s, signal_name)
+            if container.running:
+                self._stop(container, timeout_s, signal_name)
+                self._tell(container, "stop")
             current = self._services.table.find(container.id)
             if current is None:  # it was made with --rm
                 raise NotFound(f"No such container: {reference}", subject=reference)
             self._launch(current, attach=False)
+            self._tell(current, "restart")
 
     # pause
 
@@ -291,6 +313,7 @@ class Lifecycle:
         except JubakoError:
             self._services.table.switch(container.id, "paused", "running")
             raise
+        self._tell(container, "pause")
 
     @contextmanager
     def frozen(self, reference: str) -> Iterator[None]:
@@ -318,6 +341,7 @@ class Lifecycle:
             if container.status != "paused":
                 raise WrongState(f"Container {container.id} is not paused")
             self._thaw(container)
+            self._tell(container, "unpause")
 
     def _thaw(self, container: Container) -> None:
         if not thaw(self._services, container):
@@ -362,7 +386,8 @@ class Lifecycle:
                 if current is None:
                     return  # its monitor has removed it (--rm)
                 container = current
-            remove_container(self._services, container, volumes=volumes)
+            by = events.caller()
+            remove_container(self._services, container, volumes=volumes, by=by)
         self._services.store.flush()
 
 

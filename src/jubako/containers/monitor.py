@@ -19,7 +19,7 @@ import signal
 import socket
 import sys
 
-from jubako.containers import report, slim
+from jubako.containers import events, report, slim
 from jubako.containers.logs import open_writer, parse_options
 from jubako.containers.remove import remove_container
 from jubako.containers.services import Services
@@ -31,6 +31,7 @@ from jubako.errors import JubakoError, KernelError
 from jubako.linux import fds, prctl, trace
 from jubako.linux.loop import EventLoop
 from jubako.store import Store, boot_id, point
+from jubako.store.events import note
 from jubako.store.lock import Lock, wait_released
 
 TYPE_CHECKING = False
@@ -51,7 +52,10 @@ def launch(services: Services, container: Container, client: socket.socket | Non
     with ours:
         with theirs, Lock(services.monitor_lock(container.id), timeout_s=30) as lock:
             # the last monitor has ended: the lock was free
-            services.table.update(container.id, boot_id=boot_id(), error="", oom_killed=0)
+            with services.store.transaction():
+                services.table.update(container.id, boot_id=boot_id(), error="", oom_killed=0)
+                if client is not None:
+                    events.emit(services.store, container.record, "attach")
             point("containers.start.marked")
             try:
                 child = _spawn(services, container, lock, theirs, client)
@@ -244,14 +248,17 @@ class Monitor:
     def _record_start(self, process: Process) -> None:
         from jubako.containers.times import now
 
-        self._services.table.update(
-            self._container.id,
-            status="running",
-            pid=process.pid,
-            started=now(),
-            exit_code=0,
-            endpoint=self._setup.endpoint or {},
-        )
+        with self._services.store.transaction():
+            self._services.table.update(
+                self._container.id,
+                status="running",
+                pid=process.pid,
+                started=now(),
+                exit_code=0,
+                endpoint=self._setup.endpoint or {},
+            )
+            events.network(self._services, self._container, "connect")
+            events.emit(self._services.store, self._container.record, "start")
         if not self._container.record["HostConfig"].get("AutoRemove"):
             self._services.store.flush()
         report.send(self._channel, {"pid": process.pid})
@@ -271,6 +278,8 @@ class Monitor:
             "error": packed["message"],
             "exit_code": code,
         }
+        failed = {"name": container.name, "error": packed["message"], "exitCode": str(code)}
+        run_all([lambda: note(services.store, "start-failed", container.id, failed)])
         if not remove:
             run_all([lambda: services.table.update(container.id, **columns)])
         elif not errors:

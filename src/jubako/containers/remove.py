@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from jubako.containers import events
 from jubako.containers.takedown import forget_locks
 from jubako.linux.removal import remove_tree
 from jubako.store import point
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from jubako.containers.services import Services
     from jubako.containers.table import Container
 
 
-def remove_container(services: Services, container: Container, *, volumes: bool) -> None:
+def remove_container(
+    services: Services,
+    container: Container,
+    *,
+    volumes: bool,
+    by: Mapping[str, object] | None = None,
+) -> None:
     """Delete its files and its row, in an order that survives a crash.
 
-    volumes: also the anonymous volumes that nobody else uses.  The caller holds the container's
-    lock, or is its monitor.
+    volumes: also the anonymous volumes that nobody else uses.  by: who asked for it.  The caller
+    holds the container's lock, or is its monitor.
     """
     services.store.use_reserve()
     columns: dict[str, object] = {"status": "removing"}
@@ -29,9 +38,11 @@ def remove_container(services: Services, container: Container, *, volumes: bool)
     point("containers.remove.files")
     if volumes:
         services.volumes.discard(container.id)
+    notes = {"by": by} if by else None
     with services.store.transaction():
         services.volumes.release(container.id)
         services.table.delete(container.id)
+        events.emit(services.store, container.record, "destroy", notes=notes)
     services.images.release(container.image_id)
     forget_locks(services, container.id)
 

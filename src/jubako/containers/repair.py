@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import time
 
+from jubako.containers import events
 from jubako.containers.recover import monitor_is_dead, was_left_frozen
 from jubako.containers.remove import finish_removal
-from jubako.containers.takedown import forget_locks, run_all, take_down
+from jubako.containers.takedown import NOTHING_LEFT, forget_locks, free, run_all
 from jubako.errors import JubakoError, NotFound, Unavailable, WrongState, raise_all
 from jubako.linux.removal import remove_tree
-from jubako.store import point
+from jubako.store import boot_id, point
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,7 +70,7 @@ def repair_and_tidy(services: Services, container_id: str) -> None:
 
 
 def _record_end(services: Services, container: Container) -> None:
-    from jubako.containers.times import now
+    from jubako.containers.times import now, seconds
 
     columns: dict[str, object] = {}
     if container.running:
@@ -80,7 +82,20 @@ def _record_end(services: Services, container: Container) -> None:
         }
     if container.record["HostConfig"].get("AutoRemove"):
         columns["status"] = "removing"
-    take_down(services, container, **columns)
+    free(services, container)
+    services.store.use_reserve()
+    with services.store.transaction():
+        services.table.update(container.id, **{**NOTHING_LEFT, **columns})
+        if container.running:
+            events.network(services, container, "disconnect")
+            events.emit(
+                services.store,
+                container.record,
+                "die",
+                exitCode=EXIT_KILLED,
+                execDuration=max(0, int(time.time() - seconds(container.started))),
+                notes={"monitor_died": True, "reboot": container.boot_id != boot_id()},
+            )
 
 
 def sweep(services: Services) -> None:

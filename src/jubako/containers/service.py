@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from functools import cached_property
 
 from jubako.containers import recover
+from jubako.containers.events import emit
 from jubako.errors import ContainerFailed, InvalidArgument, WrongState
 
 TYPE_CHECKING = False
@@ -274,7 +275,9 @@ class ContainerService:
         container = self._get(reference)
         if not container.running:
             raise WrongState(f"container {container.id} is not running", subject=container.id)
-        return top(self._services.runtime(container).pids(container.id), ps_args)
+        found = top(self._services.runtime(container).pids(container.id), ps_args)
+        emit(self._services.store, container.record, "top")
+        return found
 
     def logs(
         self,
@@ -354,7 +357,9 @@ class ContainerService:
         """Write its root filesystem to `out` as a tar, without its volumes."""
         from jubako.containers.archive import export
 
-        export(self._services, self._get(reference), out)
+        container = self._get(reference)
+        export(self._services, container, out)
+        emit(self._services.store, container.record, "export")
 
     def commit(
         self,

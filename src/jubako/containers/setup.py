@@ -9,7 +9,7 @@
 
 It runs in the monitor, which has a mount namespace of its own: the host sees no mount, and when the
 monitor dies the mounts die with it.  What is left then (a lease, a link, rules, a cgroup) is what
-`takedown.take_down` removes.
+`takedown.free` removes.
 """
 
 from __future__ import annotations

@@ -97,7 +97,7 @@ class Supervisor:
         columns = self._columns(container, errors)
         columns.update(exit_code=code, oom_killed=int(oom), error=error)
         services.store.use_reserve()
-        self._eventually(lambda: services.table.update(container.id, **columns), code)
+        self._eventually(lambda: _record_end(services, container, columns), code)
         point("containers.exit.recorded")
         self.streams.broadcast(frames.encode(frames.EXITED, f"{code} {error}".encode()))
         if container.record["HostConfig"].get("AutoRemove"):
@@ -148,6 +148,26 @@ class Supervisor:
             self.streams.broadcast(frames.encode(frames.GONE))
             self.streams.close()
             time.sleep(_RETRY_S)
+
+
+def _record_end(services: Services, container: Container, columns: dict[str, object]) -> None:
+    from jubako.containers import events
+    from jubako.containers.times import seconds
+
+    lasted_s = max(0, int(time.time() - seconds(container.started)))
+    with services.store.transaction():
+        services.table.update(container.id, **columns)
+        events.network(services, container, "disconnect")
+        if columns["oom_killed"]:
+            events.emit(services.store, container.record, "oom")
+        events.emit(
+            services.store,
+            container.record,
+            "die",
+            exitCode=columns["exit_code"],
+            execDuration=lasted_s,
+            notes={"error": columns["error"]} if columns["error"] else None,
+        )
 
 
 def _oom_killed(services: Services, container: Container) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 
+from jubako.containers.events import emit
 from jubako.errors import Conflict, NameInUse, NotFound
 
 TYPE_CHECKING = False
@@ -175,9 +176,12 @@ class ContainerTable:
 
     def rename(self, container: Container, name: str) -> None:
         """Give another name.  Raises NameInUse."""
+        old = container.record["Name"]
         container.record["Name"] = name
         try:
-            self.update(container.id, name=name, record=container.record)
+            with self._store.transaction():
+                self.update(container.id, name=name, record=container.record)
+                emit(self._store, container.record, "rename", oldName=f"/{old}")
         except sqlite3.IntegrityError as exc:
             raise self.name_in_use(name) from exc
 

@@ -20,24 +20,15 @@ if TYPE_CHECKING:
     from jubako.containers.table import Container
 
 
-def take_down(services: Services, container: Container, **columns: object) -> None:
-    """Kill what is left of the container's processes and free its cgroup, network and files.
-
-    At the end `boot_id` of its row is cleared, the mark that nothing is left; `columns` are set
-    with it, so that no crash comes between.  Raises what went wrong, after everything was tried;
-    then the row stays as it is.
-    """
-    free(services, container)
-    services.store.use_reserve()
-    services.table.update(container.id, **{**NOTHING_LEFT, **columns})
-
-
 # What the row of a container says that has nothing in the kernel.
 NOTHING_LEFT: dict[str, object] = {"boot_id": "", "pid": 0, "endpoint": {}}
 
 
 def free(services: Services, container: Container) -> None:
-    """The same without a change of the row."""
+    """Kill what is left of the container's processes and free its cgroup, network and files.
+
+    Raises what went wrong, after everything was tried; then the caller leaves the row as it is.
+    """
     steps: list[Callable[[], object]] = [
         lambda: _delete(services, container),
         lambda: point("containers.takedown.runtime"),

@@ -13,6 +13,7 @@ import os
 from jubako.errors import Conflict, KernelError, NotFound
 from jubako.linux.netlink import Netlink, conntrack, links
 from jubako.networks import bridge, firewall, ipam, ipv4, ports, records
+from jubako.store import events
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,7 +74,16 @@ def lease(
             "INSERT INTO leases (network_id, address, container_id, record) VALUES (?, ?, ?, ?)",
             (record["Id"], address, container_id, json.dumps(endpoint)),
         )
+        emit(store, record["Id"], record["Name"], record["Driver"], container_id, "connect")
     return endpoint
+
+
+def emit(
+    store: Store, network_id: str, name: str, driver: str, container_id: str, action: str
+) -> None:
+    """The event `connect` or `disconnect`, in the transaction that is open."""
+    attributes = {"container": container_id, "name": name, "type": driver}
+    events.emit(store, "network", action, network_id, attributes)
 
 
 def _save(db: sqlite3.Connection, endpoint: Endpoint) -> None:

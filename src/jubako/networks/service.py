@@ -15,6 +15,7 @@ from jubako.store import point
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import builtins
+    import sqlite3
     from collections.abc import Callable, Container, Sequence
 
     from jubako.linux.loop import EventLoop
@@ -214,11 +215,23 @@ class NetworkService:
                 if ports_done:
                     db.execute("DELETE FROM ports WHERE container_id = ?", (container_id,))
                 if links_done:
-                    db.execute("DELETE FROM leases WHERE container_id = ?", (container_id,))
+                    self._forget_leases(db, container_id)
         except JubakoError as exc:
             errors.append(exc)
         point("networks.detach.rows")
         raise_all(errors)
+
+    def _forget_leases(self, db: sqlite3.Connection, container_id: str) -> None:
+        rows = db.execute(
+            "SELECT id, name, driver FROM leases JOIN networks ON networks.id = network_id"
+            " WHERE container_id = ?",
+            (container_id,),
+        ).fetchall()
+        db.execute("DELETE FROM leases WHERE container_id = ?", (container_id,))
+        for row in rows:
+            endpoints.emit(
+                self._store, row["id"], row["name"], row["driver"], container_id, "disconnect"
+            )
 
     def recover(self, live: Container[str]) -> None:
         """Free what containers that are not in `live` left behind: leases, ports, elements, links.
