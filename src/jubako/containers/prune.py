@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jubako.containers.listing import Filters, sizes
 from jubako.errors import Conflict, InvalidArgument, NotFound
+from jubako.store import events
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def prune(
             continue  # another command was faster
         removed.append(container.id)
         freed += written
+    events.emit(services.store, "container", "prune", "", {"reclaimed": str(freed)})
     return removed, freed
 
 

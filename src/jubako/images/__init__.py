@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 
 from jubako.errors import NotFound
-from jubako.images import records
+from jubako.images import events, records
 from jubako.images.layers import LayerStore
 
 TYPE_CHECKING = False
@@ -126,7 +126,9 @@ class ImageService:
         """
         reference = records.parse_target(target)
         with self.store.transaction() as db:
-            records.set_tag(db, reference, self.resolve(source))
+            image_id = self.resolve(source)
+            records.set_tag(db, reference, image_id)
+            events.emit(self.store, "tag", image_id, reference.familiar())
         self.store.flush()
 
     def remove(self, reference: str, *, force: bool = False, prune: bool = True) -> Actions:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jubako.errors import IntegrityError, InvalidArgument, InvalidReference
-from jubako.images import records
+from jubako.images import events, records
 from jubako.images.archive import Archive
 from jubako.images.config_check import parse_config, parse_json
 from jubako.oci import media
@@ -75,6 +75,7 @@ def load(
                     lines.append(f"Loaded image: {name.familiar()}")
                 if not image.names:
                     lines.append(f"Loaded image ID: {image.id}")
+                events.emit(images.store, "load", image.id)
             point("images.load.recorded")
         images.store.flush()
         point("images.load.done")

@@ -6,7 +6,7 @@ import os
 import time
 
 from jubako.errors import InvalidArgument
-from jubako.images import records
+from jubako.images import events, records
 from jubako.images.changes import apply
 from jubako.images.stream import LayerStream, read_chunks
 from jubako.images.times import format_ns
@@ -175,6 +175,9 @@ def _store(
         records.insert_image(db, image_id, data, config["rootfs"]["diff_ids"], parent=parent)
         if target is not None:
             records.set_tag(db, target, image_id)
+            events.emit(images.store, "tag", image_id, target.familiar())
+        if parent is None:
+            events.emit(images.store, "import", image_id)
         point("images.import.recorded")
     images.store.flush()
     point("images.import.done")

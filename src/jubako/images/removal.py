@@ -9,7 +9,7 @@ conflicts     hard: child images, a running container; soft (--force): a stopped
 from __future__ import annotations
 
 from jubako.errors import Conflict, NotFound
-from jubako.images import records
+from jubako.images import events, records
 from jubako.images.listing import boolean, check_names, has_labels
 from jubako.images.times import parse_ns, parse_until
 from jubako.oci.digest import Digest, chain_ids
@@ -90,9 +90,12 @@ class _Removal:
 
     def _untag(self, name: Reference) -> None:
         key = records.tag_name(name)
-        cursor = self._db.execute("DELETE FROM tags WHERE name = ?", (key,))
-        if not cursor.rowcount:
+        query = "SELECT image_id FROM tags WHERE name = ?"
+        row = self._db.execute(query, (key,)).fetchone()
+        if row is None:
             raise NotFound(f"No such image: {name.tagged().familiar()}", subject=key)
+        self._db.execute("DELETE FROM tags WHERE name = ?", (key,))
+        events.emit(self._images.store, "untag", row["image_id"])
         self.actions.append({"Untagged": parse(key).familiar()})
 
     def _check(self, image_id: str, *, force: bool, with_names: bool = True) -> bool:
@@ -137,6 +140,7 @@ class _Removal:
             self._db.execute("UPDATE images SET removed = 1 WHERE id = ?", (image_id,))
         else:
             self._db.execute("DELETE FROM images WHERE id = ?", (image_id,))
+        events.emit_deleted(self._images.store, image_id)
         self.actions.append({"Deleted": image_id})
         if not used:
             self.actions += [{"Deleted": name} for name in reversed(self._gone(before))]
@@ -217,7 +221,9 @@ def prune(
     images.collect()
     images.store.flush()
     after = _layer_sizes(images)
-    return actions, sum(size for layer, size in before.items() if layer not in after)
+    freed = sum(size for layer, size in before.items() if layer not in after)
+    events.pruned(images.store, freed)
+    return actions, freed
 
 
 def _layer_sizes(images: ImageService) -> dict[str, int]:

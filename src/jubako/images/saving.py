@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 
 from jubako.errors import InvalidArgument, NotFound
-from jubako.images import records
+from jubako.images import events, records
 from jubako.images.tar import Entry, TarWriter
 from jubako.oci import media
 from jubako.oci.digest import Digest
@@ -91,6 +91,8 @@ def save(images: ImageService, references: list[str], out: BinaryIO, *, format: 
     with images.store.lock("layers", shared=True):
         saved = _choose(images, references)
         _write(images, saved, out, format)
+        for image in saved:
+            events.emit(images.store, "save", image.id)
 
 
 def _choose(images: ImageService, references: list[str]) -> list[_Saved]:

@@ -1,0 +1,33 @@
+"""The events of images, with the attributes that Docker gives them."""
+
+from __future__ import annotations
+
+import json
+
+from jubako.store import events
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jubako.store import Store
+
+
+def emit(store: Store, action: str, image_id: str, name: str | None = None) -> None:
+    """Record one event of an image, in the transaction that is open, if one is.
+
+    name: what Docker's attribute `name` says, a name for `tag` and the ID for everything else.
+    The image's labels are attributes too, while it is there.
+    """
+    row = store.db.execute("SELECT config FROM images WHERE id = ?", (image_id,)).fetchone()
+    config = json.loads(row["config"]).get("config") or {} if row is not None else {}
+    labels = config.get("Labels") or {}
+    events.emit(store, "image", action, image_id, {**labels, "name": name or image_id})
+
+
+def emit_deleted(store: Store, image_id: str) -> None:
+    """Record that an image is no more: Docker does not know its labels by then."""
+    events.emit(store, "image", "delete", image_id, {"name": image_id})
+
+
+def pruned(store: Store, freed_bytes: int) -> None:
+    """The event of a `prune` that is over."""
+    events.emit(store, "image", "prune", "", {"reclaimed": str(freed_bytes)})
