@@ -14,7 +14,7 @@ from jubako.store import point
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     from jubako.containers.model import Config, ContainerRecord, HostConfig
@@ -24,29 +24,25 @@ _NAME_ATTEMPTS = 20
 
 
 def create(
-    services: Services, config: Mapping[str, Any], host_config: Mapping[str, Any], name: str | None
+    services: Services,
+    config: Mapping[str, Any],
+    host_config: Mapping[str, Any],
+    name: str | None,
+    secrets: Sequence[Mapping[str, Any]] = (),
 ) -> tuple[str, list[str]]:
     """Make a container of an image; returns its ID and warnings.
 
     config, host_config: as the Engine API takes them, any key may be missing.
+    secrets: see `jubako.containers.secrets`.
     On failure nothing is left.  Raises NotFound (image), InvalidArgument, NameInUse, Conflict.
     """
-    from jubako.containers.config import merge, pin_namespaces
-    from jubako.containers.logs import parse_options
-    from jubako.containers.validate import check
-
     image_ref = config.get("Image", "")
     image_id = services.images.resolve(image_ref)
     container_id = _new_id()
-    merged, merged_host, warnings = merge(
-        config, host_config, services.images.config(image_id), container_id=container_id
+    merged, merged_host, warnings = complete(
+        services, config, host_config, services.images.config(image_id), container_id
     )
-    check(merged, merged_host)
-    pin_namespaces(merged_host, lambda reference: services.table.get(reference).id)
-    log = merged_host["LogConfig"]
-    parse_options(log["Type"], log["Config"])
-    _check_runtime(services, merged_host.get("Runtime", ""))
-    record = _record(services, container_id, image_id, image_ref, merged, merged_host)
+    record = new_record(services, container_id, image_id, image_ref, merged, merged_host)
     with services.store.lock(container_id):
         try:
             _make_directories(services, container_id)
@@ -68,6 +64,33 @@ def create(
     return container_id, warnings
 
 
+def complete(
+    services: Services,
+    config: Mapping[str, Any],
+    host_config: Mapping[str, Any],
+    image_config: Mapping[str, Any] | None,
+    container_id: str,
+) -> tuple[Config, HostConfig, list[str]]:
+    """A request filled up with the defaults and checked: (Config, HostConfig, warnings).
+
+    image_config: None takes nothing from an image.  Nothing is changed anywhere.
+    Raises NotFound (another container), InvalidArgument, Unsupported, Conflict.
+    """
+    from jubako.containers.config import merge, pin_namespaces
+    from jubako.containers.logs import parse_options
+    from jubako.containers.validate import check
+
+    merged, merged_host, warnings = merge(
+        config, host_config, image_config, container_id=container_id
+    )
+    check(merged, merged_host)
+    pin_namespaces(merged_host, lambda reference: services.table.get(reference).id)
+    log = merged_host["LogConfig"]
+    parse_options(log["Type"], log["Config"])
+    _check_runtime(services, merged_host.get("Runtime", ""))
+    return merged, merged_host, warnings
+
+
 def _check_runtime(services: Services, name: str) -> None:
     if name:
         from jubako.runtime import open_runtime
@@ -87,7 +110,7 @@ def _new_id() -> str:
             return candidate
 
 
-def _record(
+def new_record(
     services: Services,
     container_id: str,
     image_id: str,
@@ -95,6 +118,7 @@ def _record(
     config: Config,
     host_config: HostConfig,
 ) -> ContainerRecord:
+    """The record of a container without name and mounts, which depends on its configuration."""
     from jubako.containers.logs.writer import log_path
 
     directory = services.directory(container_id)
