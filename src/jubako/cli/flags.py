@@ -11,8 +11,8 @@ does not load them.
 
 from __future__ import annotations
 
-from jubako.cli.goquote import quote, quote_rune
 from jubako.errors import InvalidArgument
+from jubako.golang.quote import quote, quote_rune
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

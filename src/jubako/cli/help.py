@@ -6,11 +6,11 @@ import os
 
 from jubako.cli import tree
 from jubako.cli.flags import BOOL, Command, Flag
-from jubako.cli.goquote import quote
 from jubako.cli.main import GLOBAL
 from jubako.cli.session import PROGRAM
 from jubako.cli.texts import GLOBAL as GLOBAL_TEXTS
 from jubako.cli.texts import GROUPS, LATER, TEXTS
+from jubako.golang.quote import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ def write(session: Session, refs: Sequence[str], layout: str, get: Callable[[str
     layout: "" for indented JSON, "json" for compact JSON, or a template.
     Returns the exit code; raises NotFound and what else `get` raises, TemplateError.
     """
-    from jubako.cli.template import TemplateError, parse
+    from jubako.golang.template import TemplateError, parse
 
     template = None
     if layout not in ("", "json"):
@@ -47,7 +47,7 @@ def write(session: Session, refs: Sequence[str], layout: str, get: Callable[[str
 
 
 def _render(template: Any, found: Sequence[Any]) -> tuple[list[str], list[JubakoError]]:
-    from jubako.cli.template import TemplateError, render
+    from jubako.golang.template import TemplateError, render
 
     lines: list[str] = []
     errors: list[JubakoError] = []

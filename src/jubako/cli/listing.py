@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from jubako.cli.session import Session
-    from jubako.cli.template import Template
+    from jubako.golang.template import Template
 
     Fields = Mapping[str, tuple[str, Callable[[Any], Any]]]
 
@@ -105,7 +105,7 @@ class Listing:
         return escape_html(to_json(self.row(data).to_json()))
 
     def _template(self, session: Session, data: Sequence[Any], layout: str) -> None:
-        from jubako.cli.template import TemplateError, render
+        from jubako.golang.template import TemplateError, render
 
         is_table = layout.startswith("table")
         try:
@@ -125,7 +125,7 @@ def parse_layout(layout: str) -> Template:
 
     Raises TemplateError.
     """
-    from jubako.cli.template import parse
+    from jubako.golang.template import parse
 
     text = "{{json .}}" if layout == "json" else layout.removeprefix("table")
     return parse(text.strip(" ").replace("\\t", "\t").replace("\\n", "\n"))

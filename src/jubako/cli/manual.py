@@ -10,8 +10,8 @@ from __future__ import annotations
 from jubako import errors
 from jubako.cli import help, tree
 from jubako.cli.completion import SHELLS
-from jubako.cli.template.functions import NAMES
 from jubako.cli.texts import GROUPS, TEXTS
+from jubako.golang.template.functions import NAMES
 
 _COLUMNS = 92
 

@@ -4,46 +4,12 @@ from __future__ import annotations
 
 import time
 
-from jubako.cli.goquote import quote
+from jubako.golang.duration import parse_duration
+from jubako.golang.quote import quote
+from jubako.golang.size import parse_bytes
 
 _DECIMAL = ("B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB")
 _BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB")
-_POWERS = {"k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
-_INT64_MAX = (1 << 63) - 1
-
-
-def parse_bytes(text: str) -> int:
-    """`512m`, `1.5 GiB`, `100`: a size in bytes, units are powers of 1024, their case is free.
-
-    Raises ValueError with Docker's sentence.
-    """
-    last = max((text.rfind(char) for char in "0123456789. "), default=-1)
-    if last < 0:
-        raise ValueError(f"invalid size: '{text}'")
-    number = text[:last] if text[last] == " " else text[: last + 1]
-    suffix = text[last + 1 :].lower()
-    size = _parse_float(number)
-    if size < 0:
-        raise ValueError(f"invalid size: '{text}'")
-    if suffix and suffix != "b":
-        if suffix[0] not in _POWERS or suffix[1:] not in ("", "b", "ib"):
-            raise ValueError(
-                f"invalid suffix: '{suffix if len(suffix) <= 3 else text[last + 1 :]}'"
-            )
-        size *= 1024 ** _POWERS[suffix[0]]
-    if not size < float(1 << 63):
-        raise ValueError(f"invalid size: '{text}': too large")
-    return int(size)
-
-
-def _parse_float(text: str) -> float:
-    """A decimal number as Go's `strconv.ParseFloat` takes it; no other spelling of Python's."""
-    try:
-        if not text.isascii() or text != text.strip() or "_" in text:
-            raise ValueError
-        return float(text)
-    except ValueError:
-        raise ValueError(f"strconv.ParseFloat: parsing {quote(text)}: invalid syntax") from None
 
 
 def parse_swap(text: str) -> int:
@@ -74,47 +40,6 @@ def parse_cpus(text: str) -> int:
         raise ValueError("value is too precise")
     nano = top // bottom
     return -nano if match[1] == "-" else nano
-
-
-_NANOSECONDS = {
-    "ns": 1,
-    "us": 10**3,
-    "µs": 10**3,
-    "μs": 10**3,
-    "ms": 10**6,
-    "s": 10**9,
-    "m": 60 * 10**9,
-    "h": 3600 * 10**9,
-}
-_DURATION_PART = r"(\d*)(?:\.(\d*))?([^\d.]*)"
-
-
-def parse_duration(text: str) -> int:
-    """Go's `time.ParseDuration`: `1h30m`, `1.5s`, `-2ms`; nanoseconds."""
-    import re
-
-    bad = f"time: invalid duration {quote(text)}"
-    rest = text[1:] if text[:1] in ("+", "-") else text
-    if rest == "0":
-        return 0
-    if not rest:
-        raise ValueError(bad)
-    total = 0
-    while rest:
-        match = re.match(_DURATION_PART, rest, re.ASCII)
-        if match is None or not (match[1] or match[2]):
-            raise ValueError(bad)
-        if not match[3]:
-            raise ValueError(f"time: missing unit in duration {quote(text)}")
-        scale = _NANOSECONDS.get(match[3])
-        if scale is None:
-            raise ValueError(f"time: unknown unit {quote(match[3])} in duration {quote(text)}")
-        fraction = match[2] or ""
-        total += int(match[1] or 0) * scale + int(fraction or 0) * scale // 10 ** len(fraction)
-        if total > _INT64_MAX:
-            raise ValueError(bad)
-        rest = rest[match.end() :]
-    return -total if text[0] == "-" else total
 
 
 _MOMENT = (

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from jubako.cli.template import TemplateError
+from jubako.golang.template import TemplateError
 from tests.unit.cli.recorder import Recorder, run
 
 BUSY = "d97d4fdf3d6cfa2260d32145c39b9c7dbc23a1dba746146bc146bde5fe1761eb"

@@ -13,7 +13,7 @@ FORBIDDEN = """
 _pydatetime aiohttp argparse asyncio click concurrent copy csv dataclasses datetime email
 http.client inspect ipaddress logging optparse pathlib pkgutil random rich shutil statistics
 subprocess tarfile tempfile textwrap threading typing unittest urllib urllib3 uuid yaml
-jubako.cli.completion jubako.cli.help jubako.cli.manual jubako.cli.template jubako.cli.texts
+jubako.cli.completion jubako.cli.help jubako.cli.manual jubako.golang.template jubako.cli.texts
 """.split()
 
 

@@ -6,8 +6,8 @@ import time
 
 from jubako.cli import filters, listing, tree, units
 from jubako.cli.flags import STRING, Command, Flag
-from jubako.cli.goquote import quote
 from jubako.cli.session import PROGRAM
+from jubako.golang.quote import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ def run(session: Session, call: Call) -> int:
         for warning in info.get("Warnings") or ():
             session.err(warning)
         return 0
-    from jubako.cli.template import TemplateError, parse, render
+    from jubako.golang.template import TemplateError, parse, render
 
     try:
         template = parse("{{json .}}" if layout == "json" else layout)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from jubako.cli import inspecting
 from jubako.cli.flags import STRING, Command, Flag, Refused
-from jubako.cli.goquote import quote
 from jubako.errors import InvalidReference, NotFound
+from jubako.golang.quote import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

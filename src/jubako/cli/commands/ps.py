@@ -6,9 +6,9 @@ import time
 
 from jubako.cli import filters, listing, units
 from jubako.cli.flags import INT, STRING, Command, Flag
-from jubako.cli.goquote import quote
 from jubako.cli.ports import describe
 from jubako.cli.table import ellipsis
+from jubako.golang.quote import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _uses_size(layout: str) -> bool:
 
     Raises TemplateError for a template that does not parse.
     """
-    from jubako.cli.template import TemplateError, parse, render
+    from jubako.golang.template import TemplateError, parse, render
 
     try:
         template = parse(layout)

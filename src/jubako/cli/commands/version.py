@@ -24,7 +24,7 @@ def run(session: Session, call: Call) -> int:
     if not layout:
         session.out(_page(data))
         return 0
-    from jubako.cli.template import TemplateError, parse, render
+    from jubako.golang.template import TemplateError, parse, render
 
     try:
         template = parse("{{json .}}" if layout == "json" else layout)

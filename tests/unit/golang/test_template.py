@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jubako.cli.template import TemplateError, parse, render
+from jubako.golang.template import TemplateError, parse, render
 
 # Made with the docker command 28.2 on a real container; errors are Go's own sentences.
 GOLDEN: dict[str, Any] = json.loads(
@@ -65,7 +65,7 @@ def test_join_and_range_agree(words: list[str]) -> None:
 
 @given(st.text(max_size=20))
 def test_quoted_strings_come_back(text: str) -> None:
-    from jubako.cli.goquote import quote
+    from jubako.golang.quote import quote
 
     assert render(parse("{{" + quote(text) + "}}"), {}) == text
 
@@ -86,3 +86,10 @@ def test_deep_nesting_is_refused_not_a_crash() -> None:
         parse("{{" + "(" * 5000 + ")" * 5000 + "}}")
     with pytest.raises(TemplateError, match="max expression depth"):
         parse("{{if .a}}" * 5000)
+
+
+def test_a_name_appears_in_errors() -> None:
+    with pytest.raises(TemplateError, match="^template: log-tag:1: unclosed action$"):
+        parse("{{.ID", "log-tag")
+    with pytest.raises(TemplateError, match='^template: log-tag:1:2: executing "log-tag" at <.X>'):
+        render(parse("{{.X}}", "log-tag"), {"Y": 1})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jubako.cli.goquote import quote
+from jubako.golang.quote import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

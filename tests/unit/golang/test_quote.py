@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jubako.cli.goquote import quote, quote_rune
+from jubako.golang.quote import quote, quote_rune
 
 
 @pytest.mark.parametrize(

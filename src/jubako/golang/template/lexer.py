@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from jubako.cli.goquote import quote, quote_rune
-from jubako.cli.template.errors import TemplateError
+from jubako.golang.quote import quote, quote_rune
+from jubako.golang.template.errors import TemplateError
 
 MAX_TEMPLATE_CHARS = 1 << 20  # a command line cannot carry more
 

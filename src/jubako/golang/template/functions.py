@@ -5,8 +5,8 @@ A function takes the values of its arguments and raises FunctionError with Go's 
 
 from __future__ import annotations
 
-from jubako.cli.goquote import quote
-from jubako.cli.template.values import (
+from jubako.golang.quote import quote
+from jubako.golang.template.values import (
     NO_VALUE,
     Nil,
     show,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from jubako.cli.goquote import quote
-from jubako.cli.template import nodes
-from jubako.cli.template.errors import TemplateError
-from jubako.cli.template.functions import FUNCTIONS, HEADER_FUNCTIONS, FunctionError
-from jubako.cli.template.values import (
+from jubako.golang.quote import quote
+from jubako.golang.template import nodes
+from jubako.golang.template.errors import TemplateError
+from jubako.golang.template.functions import FUNCTIONS, HEADER_FUNCTIONS, FunctionError
+from jubako.golang.template.values import (
     NIL_POINTER,
     NO_VALUE,
     Map,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from typing import Any
 
-    from jubako.cli.template.parser import Template
+    from jubako.golang.template.parser import Template
 
 MAX_STEPS = 1_000_000  # a template that calls itself for ever must end
 MAX_CALLS = 1000
@@ -65,12 +65,13 @@ class _Run:
         self, node: nodes.Node, message: str, shown: nodes.Node | None = None
     ) -> TemplateError:
         """An error at `node`, which quotes `shown` or itself."""
-        source = self._template.source
+        source, name = self._template.source, self._template.name
         line = source.count("\n", 0, node.pos) + 1
         start = source.rfind("\n", 0, node.pos) + 1
         column = len(source[start : node.pos].encode(errors="surrogateescape"))
         return TemplateError(
-            f'template: :{line}:{column}: executing "" at <{shown or node}>: {message}'
+            f"template: {name}:{line}:{column}: executing {quote(name)} at <{shown or node}>:"
+            f" {message}"
         )
 
     def body(self, body: Sequence[nodes.Node], dot: Any) -> None:

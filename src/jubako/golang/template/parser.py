@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from jubako.cli.goquote import quote
-from jubako.cli.template import lexer, nodes
-from jubako.cli.template.functions import NAMES
-from jubako.cli.template.lexer import Token
+from jubako.golang.quote import quote
+from jubako.golang.template import lexer, nodes
+from jubako.golang.template.errors import TemplateError
+from jubako.golang.template.functions import NAMES
+from jubako.golang.template.lexer import Token
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from jubako.cli.template.errors import TemplateError
 
 MAX_DEPTH = 100  # of blocks and parentheses: beyond it the text is an attack on our stack
 
@@ -19,19 +18,25 @@ MAX_DEPTH = 100  # of blocks and parentheses: beyond it the text is an attack on
 class Template:
     """A parsed template: `body`, and the templates that it defines by name."""
 
-    __slots__ = ("source", "body", "defined")
+    __slots__ = ("source", "name", "body", "defined")
 
-    def __init__(self, source: str):
+    def __init__(self, source: str, name: str = ""):
         self.source = source
+        self.name = name
         self.body: Sequence[nodes.Node] = ()
         self.defined: dict[str, Sequence[nodes.Node]] = {}
 
 
-def parse(source: str) -> Template:
-    """Parse a template.  Raises TemplateError with Go's words."""
-    template = Template(source)
-    parser = _Parser(template)
-    template.body, end = parser.block(())
+def parse(source: str, name: str = "") -> Template:
+    """Parse a template.  Raises TemplateError with Go's words.
+
+    name: what errors call it.
+    """
+    template = Template(source, name)
+    try:
+        template.body, end = _Parser(template).block(())
+    except TemplateError as exc:
+        raise exc.named(name) from None
     assert end == "eof"
     return template
 
