@@ -37,7 +37,9 @@ def create(session: Session, call: Call, config: Config, host: HostConfig) -> st
 
 def _create(session: Session, call: Call, config: Config, host: HostConfig) -> str:
     try:
-        created = session.engine.containers.create(config, host, name=call.text("name") or None)
+        created = session.engine.containers.create(
+            config, host, name=call.text("name") or None, secrets=call.many("secret")
+        )
     except NotFound as exc:
         raise _missing_image(session, call, exc) from exc
     for warning in [*created["Warnings"], *_dns_warnings(host)]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 from jubako.cli.flags import Kind, parse_int
-from jubako.cli.goquote import quote
 from jubako.cli.units import parse_bytes, parse_cpus, parse_duration, parse_swap
+from jubako.golang.quote import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -193,6 +193,20 @@ def mount(text: str) -> dict[str, Any]:
     return parse_mount(text)
 
 
+def gpus(text: str) -> dict[str, Any]:
+    """`--gpus` as the API's DeviceRequest; its grammar is in a module of its own."""
+    from jubako.cli.device_options import gpus as parse_gpus
+
+    return parse_gpus(text)
+
+
+def secret(text: str) -> dict[str, Any]:
+    """`--secret` as the engine takes it; its grammar is in a module of its own."""
+    from jubako.cli.secret_options import parse_secret
+
+    return parse_secret(text)
+
+
 def key_value(text: str) -> tuple[str, str]:
     name, _, value = text.partition("=")
     return name, value
@@ -209,4 +223,4 @@ STRINGS = Kind("strings", str, many=True, zero=())
 MOUNT = Kind("mount", mount, many=True, zero=())
 NETWORK = Kind("network", str, many=True, zero=())
 UINT16 = Kind("uint16", lambda text: parse_int(text, bits=16, signed=False), zero=0)
-GPUS = Kind("gpu-request", str, zero="")
+GPUS = Kind("gpu-request", gpus, many=True, zero=())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 
+from jubako.containers import secrets as secrets_of
 from jubako.containers.events import emit
 from jubako.containers.takedown import forget_locks, run_all
 from jubako.containers.times import timestamp
@@ -43,9 +44,13 @@ def create(
         services, config, host_config, services.images.config(image_id), container_id
     )
     record = new_record(services, container_id, image_id, image_ref, merged, merged_host)
+    contents: dict[str, bytes] = {}
+    if secrets:
+        record["Secrets"], contents = secrets_of.check(secrets)
     with services.store.lock(container_id):
         try:
             _make_directories(services, container_id)
+            secrets_of.keep(services.store, container_id, contents)
             point("containers.create.directories")
             _insert(services, record, name)
             point("containers.create.inserted")
@@ -55,6 +60,7 @@ def create(
                     lambda: services.volumes.discard(container_id),
                     lambda: services.volumes.sweep(),
                     lambda: remove_tree(services.directory(container_id)),
+                    lambda: secrets_of.tidy(services.store, container_id),
                     lambda: forget_locks(services, container_id),
                 ]
             )

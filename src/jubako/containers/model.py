@@ -259,6 +259,24 @@ class MountPoint(TypedDict, total=False):
     Anonymous: bool
 
 
+class Secret(TypedDict, total=False):
+    """One secret of a container, without its content: see `jubako.containers.secrets`.
+
+    File: where it is read at each start; else Kept: under which name its content lies in the run
+    directory, and Env: the variable that it was taken from, if it was.  Target: its place in the
+    container.  Never part of `inspect`.
+    """
+
+    Name: str
+    File: str
+    Kept: str
+    Env: str
+    Target: str
+    Uid: int
+    Gid: int
+    Mode: int
+
+
 class State(TypedDict, total=False):
     """The state part of `docker inspect`."""
 
@@ -305,3 +323,4 @@ class ContainerRecord(TypedDict, total=False):
     SizeRw: int
     SizeRootFs: int
     RemoveVolumes: bool
+    Secrets: list[Secret]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jubako.containers import events
+from jubako.containers import events, secrets
 from jubako.containers.takedown import forget_locks
 from jubako.linux.removal import remove_tree
 from jubako.store import point
@@ -35,6 +35,7 @@ def remove_container(
     services.table.update(container.id, **columns)
     point("containers.remove.marked")
     remove_tree(services.directory(container.id))
+    secrets.tidy(services.store, container.id)
     point("containers.remove.files")
     if volumes:
         services.volumes.discard(container.id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from jubako.containers import events
+from jubako.containers import events, secrets
 from jubako.containers.recover import monitor_is_dead, was_left_frozen
 from jubako.containers.remove import finish_removal
 from jubako.containers.takedown import NOTHING_LEFT, forget_locks, free, run_all
@@ -105,6 +105,7 @@ def sweep(services: Services) -> None:
     db = services.store.db
     known = {row[0] for row in db.execute("SELECT id FROM containers")}
     named = {row[0] for row in db.execute("SELECT DISTINCT container_id FROM volume_uses")}
+    named.update(secrets.containers(services.store))
     try:
         named.update(os.listdir(parent))
     except FileNotFoundError:
@@ -118,6 +119,7 @@ def _sweep_one(services: Services, parent: str, name: str) -> None:
     steps: list[Callable[[], object]] = [
         lambda: services.volumes.discard(name),
         lambda: remove_tree(f"{parent}/{name}"),
+        lambda: secrets.tidy(services.store, name),
         lambda: forget_locks(services, name),
     ]
     try:

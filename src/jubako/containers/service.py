@@ -69,6 +69,7 @@ class ContainerService:
         remove: bool = True,
         config: Mapping[str, Any] | None = None,
         host_config: Mapping[str, Any] | None = None,
+        secrets: Sequence[Mapping[str, Any]] = (),
     ) -> bytes:
         """Run a command in a new container, wait for its end, return what it wrote to stdout.
 
@@ -86,6 +87,7 @@ class ContainerService:
             name,
             {**(config or {}), **streams, "AttachStdin": stdin is not None},
             {**(host_config or {}), "AutoRemove": remove},
+            secrets,
         )
         attachment = self.start(identity, attach=True)
         assert attachment is not None
@@ -107,10 +109,11 @@ class ContainerService:
         remove: bool = False,
         config: Mapping[str, Any] | None = None,
         host_config: Mapping[str, Any] | None = None,
+        secrets: Sequence[Mapping[str, Any]] = (),
     ) -> str:
         """Start a command in a new container and return the container's ID at once; see `run`."""
         host = {**(host_config or {}), "AutoRemove": remove}
-        identity = self._create_to_run(image, command, name, dict(config or {}), host)
+        identity = self._create_to_run(image, command, name, dict(config or {}), host, secrets)
         self.start(identity)
         return identity
 
@@ -121,11 +124,12 @@ class ContainerService:
         name: str | None,
         config: dict[str, Any],
         host_config: dict[str, Any],
+        secrets: Sequence[Mapping[str, Any]],
     ) -> str:
         config["Image"] = image
         if command:
             config["Cmd"] = list(command)
-        identity: str = self.create(config, host_config, name=name)["Id"]
+        identity: str = self.create(config, host_config, name=name, secrets=secrets)["Id"]
         return identity
 
     def create(
@@ -134,10 +138,14 @@ class ContainerService:
         host_config: Mapping[str, Any],
         *,
         name: str | None = None,
+        secrets: Sequence[Mapping[str, Any]] = (),
     ) -> dict[str, Any]:
         """Make a container; returns `{"Id": ..., "Warnings": [...]}`.
 
         config, host_config: as the Engine API takes them; missing keys get Docker's defaults.
+        secrets: files that only the container sees, in memory: each has a Name, a source (File: a
+        path of the host, read at each start; Env: a variable of this process; Content: bytes), and
+        maybe Target (else /run/secrets/NAME), Uid, Gid, Mode.
         Raises NotFound (the image), InvalidArgument, NameInUse, Conflict; then nothing is left.
         """
         from jubako.containers.create import create
@@ -145,7 +153,7 @@ class ContainerService:
 
         self._recover()
         sweep(self._services)
-        container_id, warnings = create(self._services, config, host_config, name)
+        container_id, warnings = create(self._services, config, host_config, name, secrets)
         return {"Id": container_id, "Warnings": warnings}
 
     def prepare_start(self) -> None:

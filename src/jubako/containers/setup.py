@@ -191,7 +191,7 @@ class Setup:
         host_config = self._record["HostConfig"]
         root = os.open(self.rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            return build_spec(
+            spec = build_spec(
                 self._record,
                 rootfs=self.rootfs,
                 rootfs_fd=root,
@@ -206,6 +206,16 @@ class Setup:
             )
         finally:
             os.close(root)
+        if self._record.get("Secrets"):
+            self._add_secrets(spec)
+        return spec
+
+    def _add_secrets(self, spec: dict[str, Any]) -> None:
+        from jubako.containers import secrets
+
+        place = f"{self._directory}/secrets"
+        shown = secrets.stage(self._record, self._services.store, place)
+        spec["mounts"] = secrets.insert(spec["mounts"], shown)
 
     def _joined_namespaces(self) -> dict[str, str]:
         """For the modes `container:ID`: the namespaces of the other container's init."""

@@ -18,8 +18,32 @@ EROFS_SUPER_MAGIC = 0xE0F5E1E2
 NSFS_MAGIC = 0x6E736673
 OVERLAYFS_SUPER_MAGIC = 0x794C7630
 PROC_SUPER_MAGIC = 0x9FA0
+RAMFS_MAGIC = 0x858458F6
 SYSFS_MAGIC = 0x62656572
 TMPFS_MAGIC = 0x01021994
+
+# What no program keeps files in: every file there is a view of the kernel, and opening one may do
+# something.
+_KERNEL_VIEWS = frozenset(
+    (
+        CGROUP_SUPER_MAGIC,
+        CGROUP2_SUPER_MAGIC,
+        DEVPTS_SUPER_MAGIC,
+        NSFS_MAGIC,
+        PROC_SUPER_MAGIC,
+        SYSFS_MAGIC,
+        0x19800202,  # mqueue
+        0x42494E4D,  # binfmt_misc
+        0x62656570,  # configfs
+        0x64626720,  # debugfs
+        0x6165676C,  # pstore
+        0x73636673,  # securityfs
+        0x74726163,  # tracefs
+        0xCAFE4A11,  # bpf
+        0xDE5E81E4,  # efivarfs
+        0xF97CFF8C,  # selinuxfs
+    )
+)
 
 _fstatfs = function("fstatfs", ctypes.c_int, ctypes.c_void_p)
 
@@ -30,3 +54,8 @@ def filesystem_type(fd: int) -> int:
     if _fstatfs(fd, buffer) < 0:
         raise KernelError("fstatfs", get_errno(), path=f"fd {fd}")
     return int.from_bytes(buffer.raw[:8], "little")
+
+
+def is_kernel_view(fd: int) -> bool:
+    """Whether the file system holds no files but views of the kernel: /proc, /sys and their kin."""
+    return filesystem_type(fd) in _KERNEL_VIEWS

@@ -99,6 +99,10 @@ RUN = {
     "restart": "Restart policy to apply when a container exits",
     "rm": "Automatically remove the container and its associated anonymous volumes when it exits",
     "runtime": "Runtime to use for this container",
+    "secret": (
+        "Secret file that is only in memory, at /run/secrets/NAME\n"
+        "(id=NAME[,src=FILE|,env=VARIABLE][,target=PATH][,uid=N][,gid=N][,mode=0444])"
+    ),
     "security-opt": "Security Options",
     "shm-size": "Size of /dev/shm",
     "stop-signal": "Signal to stop the container",
