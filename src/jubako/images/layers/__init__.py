@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from jubako.images.layers.driver import LayerDriver
     from jubako.images.layers.session import Session
-    from jubako.images.layers.tree import TreeTar
+    from jubako.images.layers.tree import TarStream
     from jubako.store import Store
 
     Buffer = bytes | memoryview
@@ -84,34 +84,45 @@ class LayerStore:
         self._adopt_root(diff_ids, upper)
         if not lower:
             lower.append(self._empty(0))
-        self._overlay(lower, upper, work, target, why)
+        fd = self._overlay(lower, upper, work, target, why)
+        try:
+            mountapi.attach(fd, target, why=why)
+        finally:
+            os.close(fd)
 
     def mount_view(
         self, diff_ids: Sequence[str], target: str, *, top: str | None = None, why: str = ""
     ) -> None:
         """Mount a stack of layers read-only; `top`, if given, is a directory shown above them."""
+        fd = self.open_view(diff_ids, top=top, why=why)
+        try:
+            mountapi.attach(fd, target, why=why)
+        finally:
+            os.close(fd)
+
+    def open_view(self, diff_ids: Sequence[str], *, top: str | None = None, why: str = "") -> int:
+        """The same without a place in any mount namespace: a descriptor of its root, the caller's.
+
+        So it needs neither a process of its own nor a namespace, and is gone when it is closed.
+        """
         lower = self._lower(diff_ids)
         if top is not None:
             lower.insert(0, top)
         while len(lower) < 2:
             lower.append(self._empty(len(lower)))  # without an upper directory it takes two
-        self._overlay(lower, None, None, target, why)
+        return self._overlay(lower, None, None, "a view of the layers", why)
 
     def _empty(self, number: int) -> str:
         return self._store.directory("layers", INGEST, "empty", str(number))
 
     def _overlay(
         self, lower: list[str], upper: str | None, work: str | None, target: str, why: str
-    ) -> None:
+    ) -> int:
         if len(lower) > MAX_LAYERS:
             raise Unsupported(
                 f"mount {target}: overlayfs takes {MAX_LAYERS} layers, the image has {len(lower)}"
             )
-        fd = mountapi.overlay(lower, upper, work, options=_OPTIONS, why=why)
-        try:
-            mountapi.attach(fd, target, why=why)
-        finally:
-            os.close(fd)
+        return mountapi.overlay(lower, upper, work, options=_OPTIONS, why=why)
 
     def _lower(self, diff_ids: Sequence[str]) -> list[str]:
         """Directories for overlayfs, the topmost first, without those an opaque layer hides."""
@@ -164,7 +175,7 @@ class LayerStore:
             yield piece
         Digest(diff_id).check_hasher(hasher, f"layer in {self.path(diff_id)}")
 
-    def diff(self, upper: str) -> AbstractContextManager[TreeTar]:
+    def diff(self, upper: str) -> AbstractContextManager[TarStream]:
         """The changes in a container's writable directory as a layer tar, read as a stream.
 
         Whiteouts have the form of the image specification; equal trees give equal bytes.
@@ -173,14 +184,15 @@ class LayerStore:
 
         return TreeTar(upper, overlay=True)
 
-    def tar_tree(self, path: str, out: BinaryIO) -> None:
-        """Write the tree at `path` (a mounted root file system) to `out` as a tar, for `export`.
+    def tar_tree(self, tree: str | int, out: BinaryIO) -> None:
+        """Write a tree (a mounted root file system) to `out` as a tar, for `export`.
 
-        Mounts below `path` are left out, but for their mount points.  Raises KernelError.
+        tree: its path or an open directory.  Mounts below it are left out, but for their mount
+        points.  Raises KernelError.
         """
         from jubako.images.layers.tree import TreeTar
 
-        with TreeTar(path) as tar:
+        with TreeTar(tree) as tar:
             for piece in tar:
                 out.write(piece)
 

@@ -22,6 +22,7 @@ from jubako.images.tar import (
     TarWriter,
 )
 from jubako.linux.openat2 import open_in_root
+from jubako.linux.statfs import is_kernel_view
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,33 +37,179 @@ _VANISHED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)  # replaced while we look
 _MIN_HOLE_BYTES = 1 << 20  # files with less than that in holes are written out
 
 
-class TreeTar:
-    """The tar of a tree; an iterable of buffers, readable like a file, a context manager.
+class TreeWalk:
+    """What is in a tree, depth first with sorted names; an iterable of (entry, descriptor).
 
+    root: an open directory, which stays the caller's.  prefix: what the entries' names begin with.
     overlay: the tree is the upper directory of an overlay: whiteouts and opaque directories are
-    written as the image specification wants.  Names are sorted, so equal trees give equal bytes.
-    Hard links, devices, attributes and holes (GNU.sparse 1.0) are kept, sockets left out, as Docker
-    does.  Nothing below another mount is read.  A buffer is valid until the next step.
-    Raises KernelError.
+    told as the image specification wants.
+    across: enter other mounts too, but for the kernel's own file systems (`is_kernel_view`), which
+    look like empty directories; else every mount looks like one.
+    The descriptor is that of a regular file whose content is wanted, valid until the next step,
+    else -1.  Hard links, devices, attributes and holes are told, sockets left out, as Docker does.
+    However deep the tree is, one directory is open at a time.  Raises KernelError.
     """
 
-    def __init__(self, path: str, *, overlay: bool = False):
-        self._path = path
+    def __init__(
+        self, root: int, *, prefix: bytes = b"", overlay: bool = False, across: bool = False
+    ):
+        self._root = root
+        self._prefix = prefix
         self._overlay = overlay
+        self._across = across
+        self._links: dict[tuple[int, int], bytes] = {}
+        self._device = os.fstat(root).st_dev
+
+    def __iter__(self) -> Iterator[tuple[Entry, int]]:
+        waiting = [(b"", self._names(self._root))]
+        while waiting:
+            path, names = waiting.pop()
+            try:
+                fd = open_in_root(self._root, os.fsdecode(path) or ".", DIRECTORY_FLAGS)
+            except KernelError as exc:
+                if exc.errno in _VANISHED:
+                    continue  # the container may be running
+                raise
+            try:
+                below = yield from self._directory(fd, path, names)
+                if below is not None:
+                    waiting += [(path, names), below]
+            finally:
+                os.close(fd)
+
+    def top(self, name: bytes) -> Entry:
+        """The entry of the root itself."""
+        return _entry(name, os.fstat(self._root), self._root, b"")
+
+    def opaque(self, path: bytes = b"") -> Entry | None:
+        """The mark of an opaque root directory, if it is one."""
+        return _mark(path + whiteout.OPAQUE) if self._is_opaque(self._root) else None
+
+    def single(self, parent: int, name: bytes, shown: bytes) -> Iterator[tuple[Entry, int]]:
+        """The one file `name` of the open directory `parent`, which is no directory, as `shown`."""
+        status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        if stat.S_ISREG(status.st_mode):
+            yield from self._file(parent, name, shown)
+        elif not stat.S_ISSOCK(status.st_mode):
+            yield _entry(shown, status, parent, name), -1
+
+    @staticmethod
+    def _names(fd: int) -> list[bytes]:
+        return sorted(map(os.fsencode, os.listdir(fd)), reverse=True)
+
+    def _directory(
+        self, fd: int, path: bytes, names: list[bytes]
+    ) -> Generator[tuple[Entry, int], None, tuple[bytes, list[bytes]] | None]:
+        """Tell what is in a directory; returns the next one to go into, None at the end."""
+        below = path + b"/" if path else b""
+        prefix = self._prefix + below
+        while names:
+            name = names.pop()
+            try:
+                status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            if self._overlay and whiteout.is_device(status):
+                yield _mark(prefix + whiteout.PREFIX + name), -1
+            elif stat.S_ISDIR(status.st_mode):
+                inside = yield from self._subdirectory(fd, name, prefix + name)
+                if inside:
+                    return below + name, inside
+            elif stat.S_ISREG(status.st_mode):
+                yield from self._file(fd, name, prefix + name)
+            elif not stat.S_ISSOCK(status.st_mode):
+                entry = _entry(prefix + name, status, fd, name)
+                self._is_another_name(entry, status)
+                yield entry, -1
+        return None
+
+    def _subdirectory(
+        self, parent: int, name: bytes, path: bytes
+    ) -> Generator[tuple[Entry, int], None, list[bytes]]:
+        """Tell a directory's entry; returns the names in it."""
+        try:
+            fd = os.open(name, DIRECTORY_FLAGS, dir_fd=parent)
+        except OSError as exc:
+            if exc.errno in _VANISHED:
+                return []
+            raise
+        try:
+            status = os.fstat(fd)
+            yield _entry(path + b"/", status, fd, b""), -1
+            if self._overlay and self._is_opaque(fd):
+                yield _mark(path + b"/" + whiteout.OPAQUE), -1
+            return self._names(fd) if self._enters(fd, status) else []
+        finally:
+            os.close(fd)
+
+    def _enters(self, fd: int, status: os.stat_result) -> bool:
+        if status.st_dev == self._device:
+            return True
+        return self._across and not is_kernel_view(fd)
+
+    @staticmethod
+    def _is_opaque(fd: int) -> bool:
+        try:
+            return os.getxattr(fd, whiteout.OPAQUE_XATTR) == b"y"
+        except OSError:
+            return False  # no such attribute, or none at all
+
+    def _is_another_name(self, entry: Entry, status: os.stat_result) -> bool:
+        """Whether the inode was told before: then the entry becomes a hard link."""
+        if status.st_nlink == 1:
+            return False
+        first = self._links.setdefault((status.st_dev, status.st_ino), entry.name)
+        if first is entry.name:
+            return False
+        entry.kind, entry.link, entry.size, entry.payload_bytes = HARDLINK, first, 0, 0
+        entry.segments = None
+        entry.xattrs = {}
+        return True
+
+    def _file(self, parent: int, name: bytes, path: bytes) -> Iterator[tuple[Entry, int]]:
+        fd = _open_file(parent, name)
+        if fd is None:
+            return
+        try:
+            status = os.fstat(fd)
+            if self._across and status.st_dev != self._device and is_kernel_view(fd):
+                return
+            entry = _entry(path, status, fd, b"")
+            if status.st_size - status.st_blocks * 512 >= _MIN_HOLE_BYTES:
+                entry.segments = _segments(fd, status.st_size)
+                entry.payload_bytes = sum(length for _, length in entry.segments)
+            yield entry, -1 if self._is_another_name(entry, status) else fd
+        finally:
+            os.close(fd)
+
+
+class TarStream:
+    """Entries and their content as a tar: an iterable of buffers, readable like a file, a context
+    manager.
+
+    entries: as `TreeWalk` gives them.  A buffer is valid until the next step.  Equal trees give
+    equal bytes.  Raises KernelError.
+    """
+
+    def __init__(self, entries: Iterator[tuple[Entry, int]]):
+        self._entries = entries
         self._out: list[Buffer] = []
         self._writer = TarWriter(self._out.append)
-        self._links: dict[tuple[int, int], bytes] = {}
-        self._device = -1
         self._rest = b""
         self._iterator: Iterator[Buffer] | None = None
 
-    def __enter__(self) -> TreeTar:
+    def __enter__(self) -> TarStream:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        close = getattr(self._iterator, "close", None)
-        if close is not None:
-            close()
+        self.close()
+
+    def close(self) -> None:
+        """Let go of what is open; idempotent."""
+        for iterator in (self._iterator, self._entries):
+            close = getattr(iterator, "close", None)
+            if close is not None:
+                close()
 
     def __iter__(self) -> Iterator[Buffer]:
         if self._iterator is None:
@@ -84,161 +231,87 @@ class TreeTar:
 
     def _run(self) -> Iterator[Buffer]:
         try:
-            root = os.open(self._path, DIRECTORY_FLAGS)
-            try:
-                self._device = os.fstat(root).st_dev
-                if not self._overlay:
-                    self._writer.add_header(self._entry(b"./", os.fstat(root), root, b""))
-                elif self._is_opaque(root):
-                    self._writer.add_file(whiteout.OPAQUE, b"", mode=0)
-                yield from self._walk(root)
-            finally:
-                os.close(root)
+            for entry, fd in self._entries:
+                self._writer.add_header(entry)
+                yield from self._take()
+                if fd >= 0:
+                    yield from _content(fd, entry)
+                    self._writer.pad(entry.payload_bytes)
             self._writer.close()
             yield from self._take()
         except OSError as exc:
             if isinstance(exc, KernelError):
                 raise
-            raise KernelError.from_oserror("read", exc, path=self._path) from exc
+            raise KernelError.from_oserror("read", exc) from exc
 
     def _take(self) -> list[Buffer]:
         taken = self._out[:]
         self._out.clear()
         return taken
 
-    def _walk(self, root: int) -> Iterator[Buffer]:
-        """Depth first, without recursion and with one open directory, for trees of any depth."""
-        waiting = [(b"", self._names(root))]
-        while waiting:
-            path, names = waiting.pop()
-            try:
-                fd = open_in_root(root, os.fsdecode(path) or ".", DIRECTORY_FLAGS)
-            except KernelError as exc:
-                if exc.errno in _VANISHED:
-                    continue  # the container may be running
-                raise
-            try:
-                below = yield from self._directory(fd, path, names)
-                if below is not None:
-                    waiting += [(path, names), below]
-            finally:
-                os.close(fd)
 
-    @staticmethod
-    def _names(fd: int) -> list[bytes]:
-        return sorted(map(os.fsencode, os.listdir(fd)), reverse=True)
+class TreeTar(TarStream):
+    """The tar of a whole tree, without what is below another mount; see `TarStream`.
 
-    def _directory(
-        self, fd: int, path: bytes, names: list[bytes]
-    ) -> Generator[Buffer, None, tuple[bytes, list[bytes]] | None]:
-        """Write what is in a directory; returns the next one to go into, None at the end."""
-        prefix = path + b"/" if path else b""
-        while names:
-            name = names.pop()
-            try:
-                status = os.stat(name, dir_fd=fd, follow_symlinks=False)
-            except FileNotFoundError:
-                continue
-            below = prefix + name
-            if self._overlay and whiteout.is_device(status):
-                self._writer.add_file(prefix + whiteout.PREFIX + name, b"", mode=0)
-            elif stat.S_ISDIR(status.st_mode):
-                inside = self._subdirectory(fd, name, below)
-                if inside:
-                    yield from self._take()
-                    return below, inside
-            elif stat.S_ISREG(status.st_mode):
-                yield from self._file(fd, name, below)
-            elif not stat.S_ISSOCK(status.st_mode):
-                self._add_once(self._entry(below, status, fd, name), status)
-            yield from self._take()
-        return None
+    tree: a path, or an open directory, which stays the caller's.
+    """
 
-    def _subdirectory(self, parent: int, name: bytes, path: bytes) -> list[bytes]:
-        """Write a directory's entry; returns the names in it."""
-        try:
-            fd = os.open(name, DIRECTORY_FLAGS, dir_fd=parent)
-        except OSError as exc:
-            if exc.errno in _VANISHED:
-                return []
-            raise
-        try:
-            status = os.fstat(fd)
-            self._writer.add_header(self._entry(path + b"/", status, fd, b""))
-            if self._overlay and self._is_opaque(fd):
-                self._writer.add_file(path + b"/" + whiteout.OPAQUE, b"", mode=0)
-            return self._names(fd) if status.st_dev == self._device else []
-        finally:
-            os.close(fd)
+    def __init__(self, tree: str | int, *, overlay: bool = False):
+        super().__init__(_whole_tree(tree, overlay))
 
-    @staticmethod
-    def _is_opaque(fd: int) -> bool:
-        try:
-            return os.getxattr(fd, whiteout.OPAQUE_XATTR) == b"y"
-        except OSError:
-            return False  # no such attribute, or none at all
 
-    def _add_once(self, entry: Entry, status: os.stat_result) -> bool:
-        """Write the headers; a second name of an inode becomes a hard link (then False)."""
-        if status.st_nlink > 1:
-            first = self._links.setdefault((status.st_dev, status.st_ino), entry.name)
-            if first is not entry.name:
-                entry.kind, entry.link, entry.size, entry.payload_bytes = HARDLINK, first, 0, 0
-                entry.segments = None
-                entry.xattrs = {}
-                self._writer.add_header(entry)
-                return False
-        self._writer.add_header(entry)
-        return True
+def _whole_tree(tree: str | int, overlay: bool) -> Iterator[tuple[Entry, int]]:
+    root = tree if isinstance(tree, int) else os.open(tree, DIRECTORY_FLAGS)
+    try:
+        walk = TreeWalk(root, overlay=overlay)
+        if not overlay:
+            yield walk.top(b"./"), -1
+        elif (mark := walk.opaque()) is not None:
+            yield mark, -1
+        yield from walk
+    finally:
+        if not isinstance(tree, int):
+            os.close(root)
 
-    def _file(self, parent: int, name: bytes, path: bytes) -> Iterator[Buffer]:
-        fd = _open_file(parent, name)
-        if fd is None:
-            return
-        try:
-            status = os.fstat(fd)
-            entry = self._entry(path, status, fd, b"")
-            if status.st_size - status.st_blocks * 512 >= _MIN_HOLE_BYTES:
-                entry.segments = _segments(fd, status.st_size)
-                entry.payload_bytes = sum(length for _, length in entry.segments)
-            if not self._add_once(entry, status):
-                return
-            yield from self._take()
-            for offset, length in entry.segments or ((0, entry.size),):
-                if not length:
-                    continue
-                os.lseek(fd, offset, os.SEEK_SET)
-                while length:
-                    piece = os.read(fd, min(length, _CHUNK_BYTES))
-                    if not piece:
-                        # It shrank while it was read: the header's promise is kept with zeros.
-                        piece = bytes(min(length, _CHUNK_BYTES))
-                    length -= len(piece)
-                    yield piece
-            self._writer.pad(entry.payload_bytes)
-        finally:
-            os.close(fd)
 
-    def _entry(self, path: bytes, status: os.stat_result, fd: int, name: bytes) -> Entry:
-        """fd, name: the file itself with an empty name, or its parent directory and its name."""
-        mode = status.st_mode
-        entry = Entry(
-            path,
-            _KINDS[stat.S_IFMT(mode)],
-            mode=stat.S_IMODE(mode),
-            uid=status.st_uid,
-            gid=status.st_gid,
-            mtime_ns=status.st_mtime_ns,
-        )
-        if entry.kind == REGULAR:
-            entry.size = entry.payload_bytes = status.st_size
-        elif entry.kind == SYMLINK:
-            entry.link = os.fsencode(os.readlink(name, dir_fd=fd))
-        elif entry.kind in (CHARACTER, BLOCK):
-            entry.major, entry.minor = os.major(status.st_rdev), os.minor(status.st_rdev)
-        where: int | bytes = b"/proc/self/fd/%d/%s" % (fd, name) if name else fd
-        entry.xattrs = get_xattrs(where)
-        return entry
+def _mark(name: bytes) -> Entry:
+    return Entry(name, mode=0)
+
+
+def _content(fd: int, entry: Entry) -> Iterator[Buffer]:
+    for offset, length in entry.segments or ((0, entry.size),):
+        if not length:
+            continue
+        os.lseek(fd, offset, os.SEEK_SET)
+        while length:
+            piece = os.read(fd, min(length, _CHUNK_BYTES))
+            if not piece:
+                # It shrank while it was read: the header's promise is kept with zeros.
+                piece = bytes(min(length, _CHUNK_BYTES))
+            length -= len(piece)
+            yield piece
+
+
+def _entry(path: bytes, status: os.stat_result, fd: int, name: bytes) -> Entry:
+    """fd, name: the file itself with an empty name, or its parent directory and its name."""
+    mode = status.st_mode
+    entry = Entry(
+        path,
+        _KINDS[stat.S_IFMT(mode)],
+        mode=stat.S_IMODE(mode),
+        uid=status.st_uid,
+        gid=status.st_gid,
+        mtime_ns=status.st_mtime_ns,
+    )
+    if entry.kind == REGULAR:
+        entry.size = entry.payload_bytes = status.st_size
+    elif entry.kind == SYMLINK:
+        entry.link = os.fsencode(os.readlink(name, dir_fd=fd))
+    elif entry.kind in (CHARACTER, BLOCK):
+        entry.major, entry.minor = os.major(status.st_rdev), os.minor(status.st_rdev)
+    where: int | bytes = b"/proc/self/fd/%d/%s" % (fd, name) if name else fd
+    entry.xattrs = get_xattrs(where)
+    return entry
 
 
 _KINDS = {
