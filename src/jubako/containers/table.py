@@ -61,7 +61,7 @@ class Container:
         self.finished: str = row["finished"]
         self.endpoint: dict[str, Any] = json.loads(row["endpoint"])
         self.restart_count: int = row["restart_count"]
-        self.stop_requested = bool(row["stop_requested"])
+        self.stop_requested: int = row["stop_requested"]
         self.health: dict[str, Any] | None = json.loads(row["health"]) if row["health"] else None
 
     @property
@@ -72,15 +72,26 @@ class Container:
 
     @property
     def running(self) -> bool:
+        """Whether it has a process."""
         return self.status in ("running", "paused")
+
+    @property
+    def restarting(self) -> bool:
+        """Whether it has ended, and its restart policy is about to start it again."""
+        return self.status == "restarting"
+
+    @property
+    def active(self) -> bool:
+        """Whether Docker calls it running: it has a process, or will soon have one again."""
+        return self.running or self.restarting
 
     def state(self) -> dict[str, Any]:
         """Docker's `State` object of inspect."""
-        return {
+        state: dict[str, Any] = {
             "Status": self.status,
-            "Running": self.running,
+            "Running": self.active,
             "Paused": self.status == "paused",
-            "Restarting": False,
+            "Restarting": self.restarting,
             "OOMKilled": self.oom_killed,
             "Dead": self.status == "dead",
             "Pid": self.pid,
@@ -89,6 +100,9 @@ class Container:
             "StartedAt": self.started,
             "FinishedAt": self.finished,
         }
+        if self.health is not None:
+            state["Health"] = self.health
+        return state
 
 
 class ContainerTable:
@@ -152,6 +166,14 @@ class ContainerTable:
         """Those for which a monitor was launched and has not finished, or a removal began."""
         query = "SELECT * FROM containers WHERE boot_id != '' OR status = 'removing'"
         return [Container(row) for row in self._store.db.execute(query).fetchall()]
+
+    def running_with(self, text: str) -> list[Container]:
+        """Those that run and have `text` somewhere in their record, a piece of JSON."""
+        query = (
+            "SELECT * FROM containers WHERE status IN ('running', 'paused')"
+            " AND instr(record, ?)"
+        )
+        return [Container(row) for row in self._store.db.execute(query, (text,)).fetchall()]
 
     def update(self, container_id: str, **columns: object) -> None:
         """Set columns of one row; `endpoint`, `health` and `record` take their objects."""
