@@ -8,7 +8,7 @@ from jubako.cli.session import is_terminal
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jubako.containers.attach import Attachment
-    from jubako.containers.execute import Execution
+    from jubako.containers.execution import Execution
 
 
 def check_terminal(attach_stdin: bool, tty: bool) -> None:

@@ -80,6 +80,15 @@ def is_terminal(fd: int) -> bool:
         return False
 
 
+def terminal_size() -> tuple[int, int] | None:
+    """Rows and columns of the terminal on stdout, else on stdin; None without one."""
+    for fd in (1, 0):
+        if is_terminal(fd):
+            size = os.get_terminal_size(fd)
+            return size.lines, size.columns
+    return None
+
+
 def colour() -> bool:
     """Whether stdout may get colours: a terminal, no NO_COLOR, not TERM=dumb."""
     environ = os.environ

@@ -300,6 +300,7 @@ class ContainerRecord(TypedDict, total=False):
     Id: 64 hex digits.  Name: without the leading slash.  ImageId: `sha256:...`.  ImageRef: as the
     user named it.  Path and Args: the command.  Created: RFC 3339 with nanoseconds, UTC.
     RemoveVolumes: it is being removed, and its anonymous volumes are to go with it.
+    EndpointConfig: what the user wants of its connection (the API's EndpointSettings), if anything.
     """
 
     Id: str
@@ -323,4 +324,35 @@ class ContainerRecord(TypedDict, total=False):
     SizeRw: int
     SizeRootFs: int
     RemoveVolumes: bool
+    EndpointConfig: Json
     Secrets: list[Secret]
+
+
+class ExecProcess(TypedDict, total=False):
+    """What an exec runs (API ProcessConfig); `user` is missing for the container's own."""
+
+    tty: bool
+    entrypoint: str
+    arguments: list[str]
+    privileged: bool
+    user: str
+
+
+class ExecRecord(TypedDict, total=False):
+    """What the store keeps of an exec beyond its state (column `record` of `execs`).
+
+    OpenStdin, OpenStdout, OpenStderr: what is attached.  DetachKeys: the bytes in base64.
+    ConsoleSize: rows and columns, or empty.  PidTicks, HolderTicks: when the processes of the row
+    were started (proc_pid_stat(5), field 22), which with their numbers names them for certain.
+    """
+
+    ProcessConfig: ExecProcess
+    OpenStdin: bool
+    OpenStdout: bool
+    OpenStderr: bool
+    DetachKeys: str
+    Env: list[str]
+    WorkingDir: str
+    ConsoleSize: list[int]
+    PidTicks: int
+    HolderTicks: int

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
     from jubako.containers.attach import Attachment
-    from jubako.containers.execute import Execution
+    from jubako.containers.execs import ExecService
+    from jubako.containers.execution import Execution
     from jubako.containers.lifecycle import Lifecycle
     from jubako.containers.services import Services
     from jubako.containers.table import Container
@@ -262,6 +263,7 @@ class ContainerService:
 
     def inspect(self, reference: str, *, size: bool = False) -> dict[str, Any]:
         """Everything about it, as `docker inspect` shows it."""
+        from jubako.containers.exec_table import ExecTable
         from jubako.containers.inspect import to_inspect
         from jubako.containers.listing import sizes
 
@@ -271,6 +273,7 @@ class ContainerService:
             container.state(),
             endpoint=container.endpoint,
             directory=self._services.directory(container.id),
+            exec_ids=ExecTable(self._services.store).live_ids(container.id),
         )
         if size:
             document["SizeRw"], document["SizeRootFs"] = sizes(self._services, container)
@@ -336,28 +339,51 @@ class ContainerService:
         interactive: bool = False,
         privileged: bool = False,
         detach: bool = False,
+        detach_keys: str = "",
+        console_size: tuple[int, int] | None = None,
     ) -> Execution | None:
         """Start another process in a running container; its streams, or None with `detach`.
 
         env: `NAME=value` over the container's own.  workdir: "" is the container's.
-        Raises WrongState, InvalidArgument (user), StartError (126, 127).
+        console_size: rows and columns of its terminal.  detach_keys: as `--detach-keys`, for who
+        attaches; `Execution.pump` takes them too.
+        Raises WrongState, InvalidArgument (detach keys), StartError (126, 127).
         """
-        from jubako.containers.execute import exec_process, execute
+        from jubako.containers.execute import new_record, start_new
 
         container = self._get(reference)
-        if not argv:
-            raise InvalidArgument("No exec command specified")
-        process = exec_process(
-            self._services,
-            container,
-            argv,
-            user=user,
-            env=env,
-            workdir=workdir,
-            tty=tty,
-            privileged=privileged,
+        record = new_record(
+            {
+                "Cmd": argv,
+                "User": user,
+                "Env": env,
+                "WorkingDir": workdir,
+                "Tty": tty,
+                "Privileged": privileged,
+                "AttachStdin": interactive and not detach,
+                "AttachStdout": not detach,
+                "AttachStderr": not detach,
+                "DetachKeys": detach_keys,
+                "ConsoleSize": console_size,
+            }
         )
-        return execute(self._services, container, process, stdin=interactive, detach=detach)
+        return start_new(self._services, container, record, detach=detach)
+
+    @cached_property
+    def execs(self) -> ExecService:
+        """The execs: list, inspect, signal, stop, resize; create and start in two steps."""
+        from jubako.containers.execs import ExecService
+
+        return ExecService(self._services, self._get)
+
+    def prepare_exec(self) -> None:
+        """Say that something will be executed soon: a process gets ready beside this one.
+
+        Worth it before anything else is done with the engine; else it does nothing.
+        """
+        services = self._services
+        if services.holder is None and not services.store.is_open:
+            services.holder = services.take_holder()
 
     # images from containers
 

@@ -15,7 +15,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from jubako.containers.cdi import Device
+    from jubako.containers.holder import Holder
     from jubako.containers.launcher import Launcher
+    from jubako.containers.model import HostConfig
     from jubako.containers.table import Container
     from jubako.images import ImageService
     from jubako.networks import NetworkService
@@ -31,6 +34,7 @@ class Services:
         self.store = store
         self.table = ContainerTable(store)
         self.launcher: Launcher | None = None
+        self.holder: Holder | None = None
 
     # Each is imported when somebody needs it: `ps` and `exec` need none.
 
@@ -57,9 +61,31 @@ class Services:
         if self.launcher is not None:
             self.launcher.close()
             self.launcher = None
+        if self.holder is not None:
+            self.holder.close()
+            self.holder = None
         if "networks" in self.__dict__:
             self.networks.close()
         self.store.close()
+
+    def cdi_devices(self, host_config: HostConfig) -> list[Device]:
+        """The CDI devices that a container asks for.  Raises InvalidArgument, Unsupported."""
+        from jubako.containers import cdi
+        from jubako.store import settings
+
+        return cdi.requested(host_config, settings.load(self.store.path).cdi_spec_dirs)
+
+    def take_holder(self) -> Holder:
+        """The process that was prepared for an exec, or a new one; the caller's.
+
+        Raises KernelError (no process can be made).
+        """
+        holder, self.holder = self.holder, None
+        if holder is None:
+            from jubako.containers.holder import Holder
+
+            holder = Holder(self.store)
+        return holder
 
     def directory(self, container_id: str) -> str:
         """What survives a reboot: upper, work, logs, hosts."""

@@ -210,4 +210,5 @@ class ContainerTable:
     def delete(self, container_id: str) -> None:
         """Forget a container; nothing happens if it is gone."""
         with self._store.transaction() as db:
+            db.execute("DELETE FROM execs WHERE container_id = ?", (container_id,))
             db.execute("DELETE FROM containers WHERE id = ?", (container_id,))

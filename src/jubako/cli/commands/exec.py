@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from jubako.cli import foreground, values
-from jubako.cli.flags import LIST, STRING, Command, Flag, Refused
-from jubako.errors import Detached
+from jubako.cli.flags import LIST, STRING, Command, Flag, OptionError, Refused
+from jubako.cli.session import terminal_size
+from jubako.errors import Detached, StartError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,26 +39,38 @@ def run(session: Session, call: Call) -> int:
 
         from jubako.cli import keyvalue
 
-        env = keyvalue.read(call.many("env-file"), env, os.environ)
+        try:
+            env = keyvalue.read(call.many("env-file"), env, os.environ)
+        except OptionError as exc:
+            raise Refused(exc.message) from exc
     detach, tty, interactive = call.flag("detach"), call.flag("tty"), call.flag("interactive")
     if not detach:
         foreground.check_terminal(interactive, tty)
-    attachment = session.engine.containers.exec(
-        call.args[0],
-        call.args[1:],
-        user=call.text("user"),
-        env=env,
-        workdir=call.text("workdir"),
-        tty=tty,
-        interactive=interactive and not detach,
-        privileged=call.flag("privileged"),
-        detach=detach,
-    )
-    if attachment is None:
+    containers = session.engine.containers
+    containers.prepare_exec()
+    try:
+        execution = containers.exec(
+            call.args[0],
+            call.args[1:],
+            user=call.text("user"),
+            env=env,
+            workdir=call.text("workdir"),
+            tty=tty,
+            interactive=interactive,
+            privileged=call.flag("privileged"),
+            detach=detach,
+            detach_keys=call.text("detach-keys"),
+            console_size=terminal_size() if tty else None,
+        )
+    except StartError as exc:
+        if detach:  # Docker's command does not wait for an exit code here, and says 1
+            raise Refused(exc.message) from exc
+        raise
+    if execution is None:
         return 0
     try:
         return foreground.pump(
-            attachment,
+            execution,
             stdin=interactive,
             tty=tty,
             detach_keys=call.text("detach-keys"),
