@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from jubako.cli import run_options
 from jubako.cli.session import write_all
 from jubako.errors import Conflict, JubakoError, KernelError, NotFound
 
@@ -38,7 +39,12 @@ def create(session: Session, call: Call, config: Config, host: HostConfig) -> st
 def _create(session: Session, call: Call, config: Config, host: HostConfig) -> str:
     try:
         created = session.engine.containers.create(
-            config, host, name=call.text("name") or None, secrets=call.many("secret")
+            config,
+            host,
+            name=call.text("name") or None,
+            networking_config=run_options.networking(call, host["NetworkMode"]),
+            platform=call.text("platform") or None,
+            secrets=call.many("secret"),
         )
     except NotFound as exc:
         raise _missing_image(session, call, exc) from exc

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 
+from jubako.cli import limit_options
 from jubako.cli.flags import OptionError
-from jubako.cli.goquote import quote
 from jubako.errors import InvalidArgument
+from jubako.golang.quote import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,31 +22,45 @@ if TYPE_CHECKING:
 
 # flag -> key of HostConfig, copied as it is when the flag was given
 _TEXTS = {
-    "cpuset-cpus": "CpusetCpus",
+    **limit_options.TEXTS,
+    "cgroup-parent": "CgroupParent",
+    "cgroupns": "CgroupnsMode",
     "ipc": "IpcMode",
+    "isolation": "Isolation",
     "pid": "PidMode",
     "runtime": "Runtime",
+    "userns": "UsernsMode",
     "uts": "UTSMode",
+    "volume-driver": "VolumeDriver",
 }
 _NUMBERS = {
-    "cpu-shares": "CpuShares",
-    "cpus": "NanoCpus",
-    "memory": "Memory",
-    "memory-swap": "MemorySwap",
-    "pids-limit": "PidsLimit",
+    **limit_options.NUMBERS,
+    "kernel-memory": "KernelMemory",
+    "memory-swappiness": "MemorySwappiness",
+    "oom-score-adj": "OomScoreAdj",
     "shm-size": "ShmSize",
 }
 _LISTS = {
     "add-host": "ExtraHosts",
+    "blkio-weight-device": "BlkioWeightDevice",
     "cap-add": "CapAdd",
     "cap-drop": "CapDrop",
+    "device-cgroup-rule": "DeviceCgroupRules",
+    "device-read-bps": "BlkioDeviceReadBps",
+    "device-read-iops": "BlkioDeviceReadIOps",
+    "device-write-bps": "BlkioDeviceWriteBps",
+    "device-write-iops": "BlkioDeviceWriteIOps",
     "dns": "Dns",
+    "dns-option": "DnsOptions",
+    "dns-search": "DnsSearch",
     "group-add": "GroupAdd",
+    "link": "Links",
     "mount": "Mounts",
     "volumes-from": "VolumesFrom",
 }
 _SWITCHES = {
     "init": "Init",
+    "oom-kill-disable": "OomKillDisable",
     "privileged": "Privileged",
     "publish-all": "PublishAllPorts",
     "read-only": "ReadonlyRootfs",
@@ -76,8 +91,11 @@ def build(call: Call) -> tuple[Config, HostConfig]:
     _ports(call, config, host)
     _security(call, host)
     _logging(call, host)
-    if call.given("device"):
-        host["Devices"] = [_device(text) for text in call.many("device")]
+    _devices(call, host)
+    if call.given("annotation"):
+        host["Annotations"] = dict(call.many("annotation"))
+    if call.given("storage-opt"):
+        host["StorageOpt"] = _storage(call)
     if call.given("sysctl"):
         host["Sysctls"] = dict(call.many("sysctl"))
     if call.given("tmpfs"):
@@ -112,7 +130,9 @@ def _config(call: Call) -> dict[str, Any]:
     if call.given("entrypoint"):
         config["Entrypoint"] = [call.text("entrypoint")]
     for flag, key in (
+        ("domainname", "Domainname"),
         ("hostname", "Hostname"),
+        ("mac-address", "MacAddress"),
         ("user", "User"),
         ("workdir", "WorkingDir"),
         ("stop-signal", "StopSignal"),
@@ -166,16 +186,22 @@ def _refuse_later(call: Call) -> None:
             f'invalid pull option: \'{pull}\': must be one of "always", "missing" or "never"'
         )
     if pull == "always":
-        raise OptionError("--pull always is not supported yet")
-    platform = call.text("platform")
-    if platform and platform not in _own_platforms():
-        raise OptionError(f"--platform {platform} is not supported yet")
+        raise OptionError("--pull always: pulling from registries is not supported yet")
 
 
-def _own_platforms() -> tuple[str, ...]:
-    machine = os.uname().machine
-    name = {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
-    return ("linux", f"linux/{name}", name, f"linux/{machine}")
+def networking(call: Call, mode: str) -> dict[str, Any] | None:
+    """The NetworkingConfig that the command line asks for; None for nothing special."""
+    endpoint: dict[str, Any] = {}
+    addresses = {
+        "IPv4Address": call.text("ip"),
+        "IPv6Address": call.text("ip6"),
+        "LinkLocalIPs": call.many("link-local-ip"),
+    }
+    if any(addresses.values()):
+        endpoint["IPAMConfig"] = {key: value for key, value in addresses.items() if value}
+    if call.given("network-alias"):
+        endpoint["Aliases"] = call.many("network-alias")
+    return {"EndpointsConfig": {mode: endpoint}} if endpoint else None
 
 
 def _check_modes(call: Call) -> None:
@@ -183,8 +209,16 @@ def _check_modes(call: Call) -> None:
     kind, has_name, name = pid.partition(":")
     if pid not in ("", "host") and not (kind == "container" and has_name and name):
         raise OptionError("--pid: invalid PID mode")
-    if call.text("uts") not in ("", "host"):
-        raise OptionError("--uts: invalid UTS mode")
+    for flag, valid, what in (
+        ("uts", ("", "host"), "UTS"),
+        ("userns", ("", "host"), "USER"),
+        ("cgroupns", ("", "host", "private"), "CGROUP"),
+    ):
+        if call.text(flag) not in valid:
+            raise OptionError(f"--{flag}: invalid {what} mode")
+    swappiness = call.number("memory-swappiness")
+    if not -1 <= swappiness <= 100:
+        raise OptionError(f"invalid value: {swappiness}. Valid memory swappiness range is 0-100")
 
 
 def _network(call: Call) -> str:
@@ -315,33 +349,21 @@ def _logging(call: Call, host: dict[str, Any]) -> None:
         host["LogConfig"] = {"Type": driver, "Config": dict(_cut(text, "=") for text in options)}
 
 
-def _device(text: str) -> dict[str, str]:
-    """`/dev/host[:/dev/inside][:rwm]` as the API's DeviceMapping."""
-    parts = text.split(":")
-    if len(parts) > 3 or not parts[0]:
-        raise OptionError(f"bad format for path: {text}")
-    source, inside, mode = parts[0], "", "rwm"
-    if len(parts) == 3:
-        inside, mode = parts[1:]
-        if not _is_device_mode(mode):
-            raise OptionError(f"bad mode specified: {mode}")
-    elif len(parts) == 2:
-        if _is_device_mode(parts[1]):
-            mode = parts[1]
-        else:
-            inside = parts[1]
-    path = inside if len(parts) == 3 else inside or source
-    if not path.startswith("/"):
-        raise OptionError(f"{path} is not an absolute path")
-    return {
-        "PathOnHost": source,
-        "PathInContainer": inside or source,
-        "CgroupPermissions": mode,
-    }
+def _devices(call: Call, host: dict[str, Any]) -> None:
+    if not (call.given("device") or call.given("gpus")):
+        return
+    from jubako.cli import device_options
+
+    device_options.devices(call.many("device"), host)
+    if call.given("gpus"):
+        host["DeviceRequests"] = [*call.many("gpus"), *host.get("DeviceRequests", ())]
 
 
-def _is_device_mode(text: str) -> bool:
-    return bool(text) and set(text) <= set("rwm") and len(set(text)) == len(text)
+def _storage(call: Call) -> dict[str, str]:
+    options = call.many("storage-opt")
+    if not all("=" in text for text in options):
+        raise OptionError("invalid storage option")
+    return dict(_cut(text, "=") for text in options)
 
 
 def _console_size() -> list[int]:

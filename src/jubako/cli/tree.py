@@ -29,6 +29,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "stop": "stop",
         "top": "top",
         "unpause": "unpause",
+        "update": "update",
         "wait": "wait",
     },
     "image": {
@@ -44,7 +45,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "tag": "tag",
     },
     "network": {"inspect": "network_inspect", "ls": "network_ls"},
-    "system": {"info": "info", "recover": "system_recover"},
+    "system": {"events": "events", "info": "info", "recover": "system_recover"},
     "volume": {
         "create": "volume_create",
         "inspect": "volume_inspect",
@@ -60,6 +61,7 @@ TOP: dict[str, str] = {
     "bootstrap": "bootstrap",
     "commit": "commit",
     "create": "create",
+    "events": "events",
     "exec": "exec",
     "export": "export",
     "help": "help",
@@ -85,6 +87,7 @@ TOP: dict[str, str] = {
     "tag": "tag",
     "top": "top",
     "unpause": "unpause",
+    "update": "update",
     "version": "version",
     "wait": "wait",
 }

@@ -121,6 +121,8 @@ _HOST: tuple[tuple[str, object], ...] = (
     ("Init", OMIT),
 )
 
+CONFIG_KEYS = tuple(name for name, _ in _CONFIG)
+HOST_KEYS = tuple(name for name, _ in _HOST)
 _HEALTH_DEFAULTS = ("Test", "Interval", "Timeout", "StartPeriod", "StartInterval", "Retries")
 
 
@@ -336,11 +338,6 @@ def _complete_host(host: dict[str, Any], default_runtime: str, warnings: list[st
     _complete_paths(host)
     if host["NetworkMode"] == "host" and host["PortBindings"]:
         warnings.append("Published ports are discarded when using host network mode")
-    if host["OomKillDisable"] and host["Memory"] == 0:
-        warnings.append(
-            "OOM killer is disabled for the container, but no memory limit is set, "
-            "this can result in the system running out of resources."
-        )
 
 
 def _complete_security(host: dict[str, Any]) -> None:

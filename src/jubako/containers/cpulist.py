@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jubako.errors import InvalidArgument
 
+_ONLINE = {"cpus": "/sys/devices/system/cpu/online", "mems": "/sys/devices/system/node/online"}
 _MAX_NUMBER = 8191  # of CPUs that any kernel can be built for; bounds what a range may cost
 
 
@@ -25,24 +26,28 @@ def parse(text: str) -> set[int]:
 
 def check_cpus(text: str) -> None:
     """Refuse a list of processors that this host does not have.  Raises InvalidArgument."""
-    _check(text, "/sys/devices/system/cpu/online", "cpuset cpus", "CPUs")
+    _check(text, online("cpus"), "cpuset cpus", "CPUs")
 
 
 def check_mems(text: str) -> None:
     """Refuse a list of memory nodes that this host does not have.  Raises InvalidArgument."""
-    _check(text, "/sys/devices/system/node/online", "cpuset mems", "memory nodes")
+    _check(text, online("mems"), "cpuset mems", "memory nodes")
 
 
-def _check(text: str, available_file: str, option: str, what: str) -> None:
+def online(kind: str) -> str:
+    """All that this host has of `cpus` or `mems`, as a list."""
+    try:
+        with open(_ONLINE[kind]) as file:
+            return file.read(4096).strip()
+    except FileNotFoundError:
+        return "0"  # a kernel without NUMA has one node
+
+
+def _check(text: str, available: str, option: str, what: str) -> None:
     try:
         wanted = parse(text)
     except InvalidArgument as exc:
         raise InvalidArgument(f"Invalid value {text} for {option}: {exc}", subject=text) from exc
-    try:
-        with open(available_file) as file:
-            available = file.read(4096).strip()
-    except FileNotFoundError:
-        available = "0"  # a kernel without NUMA has one node
     if not wanted <= parse(available):
         raise InvalidArgument(
             f"Requested {what} are not available - requested {text}, available: {available}",

@@ -6,10 +6,11 @@ import os
 import time
 
 from jubako.containers import secrets as secrets_of
+from jubako.containers import support
 from jubako.containers.events import emit
 from jubako.containers.takedown import forget_locks, run_all
 from jubako.containers.times import timestamp
-from jubako.errors import InvalidArgument, NameInUse, Unavailable
+from jubako.errors import InvalidArgument, NameInUse, NotFound, Unavailable
 from jubako.linux.removal import remove_tree
 from jubako.store import point
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from jubako.containers.model import Config, ContainerRecord, HostConfig
+    from jubako.containers.model import Config, ContainerRecord, HostConfig, Json
     from jubako.containers.services import Services
 
 _NAME_ATTEMPTS = 20
@@ -30,20 +31,33 @@ def create(
     host_config: Mapping[str, Any],
     name: str | None,
     secrets: Sequence[Mapping[str, Any]] = (),
+    networking: Mapping[str, Any] | None = None,
+    platform: str | None = None,
 ) -> tuple[str, list[str]]:
     """Make a container of an image; returns its ID and warnings.
 
     config, host_config: as the Engine API takes them, any key may be missing.
-    secrets: see `jubako.containers.secrets`.
+    secrets: see `jubako.containers.secrets`.  networking: the API's NetworkingConfig.
+    platform: what the image has to be made for.
     On failure nothing is left.  Raises NotFound (image), InvalidArgument, NameInUse, Conflict.
     """
     image_ref = config.get("Image", "")
     image_id = services.images.resolve(image_ref)
     container_id = _new_id()
+    image_config = services.images.config(image_id)
+    if platform:
+        _check_platform(image_ref, image_config, platform)
     merged, merged_host, warnings = complete(
-        services, config, host_config, services.images.config(image_id), container_id
+        services, config, host_config, image_config, container_id
     )
+    endpoint: Json = {}
+    if networking:
+        from jubako.containers.networking import apply
+
+        endpoint = apply(networking, merged, merged_host)
     record = new_record(services, container_id, image_id, image_ref, merged, merged_host)
+    if endpoint:
+        record["EndpointConfig"] = endpoint
     contents: dict[str, bytes] = {}
     if secrets:
         record["Secrets"], contents = secrets_of.check(secrets)
@@ -89,12 +103,33 @@ def complete(
     merged, merged_host, warnings = merge(
         config, host_config, image_config, container_id=container_id
     )
+    warnings += support.discard(merged_host, kernel_memory=host_config.get("KernelMemory") or 0)
     check(merged, merged_host)
     pin_namespaces(merged_host, lambda reference: services.table.get(reference).id)
+    if merged_host["Links"]:
+        from jubako.containers import links
+
+        links.pin(services.table, merged_host)
+    if merged_host["DeviceRequests"]:
+        services.cdi_devices(merged_host)
     log = merged_host["LogConfig"]
     parse_options(log["Type"], log["Config"])
     _check_runtime(services, merged_host.get("Runtime", ""))
     return merged, merged_host, warnings
+
+
+def _check_platform(reference: str, image_config: Mapping[str, Any], text: str) -> None:
+    """Refuse an image that is made for something else.  Raises NotFound in Docker's words."""
+    from jubako.oci import platform as platforms
+
+    wanted = platforms.parse(text)
+    offered = platforms.of_config(image_config)
+    if not platforms.matches(wanted, offered):
+        raise NotFound(
+            f"image with reference {reference} was found but does not match the specified "
+            f"platform: wanted {platforms.text(wanted)}, actual: {platforms.text(offered)}",
+            subject=reference,
+        )
 
 
 def _check_runtime(services: Services, name: str) -> None:

@@ -8,6 +8,8 @@ from jubako.networks import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jubako.containers.services import Services
     from jubako.containers.table import Container
     from jubako.networks.model import Endpoint
@@ -16,8 +18,15 @@ NAMES = ("hosts", "hostname", "resolv.conf")
 _MAX_BYTES = 1 << 20  # of the host's own file
 
 
-def write_host_files(services: Services, container: Container, endpoint: Endpoint | None) -> None:
+def write_host_files(
+    services: Services,
+    container: Container,
+    endpoint: Endpoint | None,
+    linked: Sequence[tuple[str, str]] = (),
+) -> None:
     """Write them for this start into the container's directory.
+
+    linked: (names, address) of containers that it is linked to.
 
     With `--network container:ID` they are those of the other container, and with `host` the
     host's hosts and resolv.conf, as Docker does it.
@@ -42,6 +51,7 @@ def write_host_files(services: Services, container: Container, endpoint: Endpoin
             hostname=hostname,
             domainname=config.get("Domainname", ""),
             extra_hosts=extra,
+            linked=linked,
             gateway=_host_gateway(services, extra),
         )
         _write(f"{directory}/hosts", text)

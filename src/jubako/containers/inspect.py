@@ -55,7 +55,11 @@ def to_inspect(
         "Mounts": mount_points(record["Mounts"]),
         "Config": dict(record["Config"]),
         "NetworkSettings": network_settings(
-            record["Config"], host, endpoint or {}, pid=_pid(state)
+            record["Config"],
+            host,
+            endpoint or {},
+            pid=_pid(state),
+            ipam=record.get("EndpointConfig", {}).get("IPAMConfig"),
         ),
     }
 
@@ -73,12 +77,17 @@ def mount_points(points: Sequence[MountPoint]) -> list[Json]:
 
 
 def network_settings(
-    config: Config, host: HostConfig, endpoint: Mapping[str, Any], *, pid: int = 0
+    config: Config,
+    host: HostConfig,
+    endpoint: Mapping[str, Any],
+    *,
+    pid: int = 0,
+    ipam: Json | None = None,
 ) -> Json:
     """The `NetworkSettings` of inspect.
 
     endpoint: of the one network that the container is on; empty values while it does not run.
-    pid: of its init, 0 while it does not run.
+    pid: of its init, 0 while it does not run.  ipam: addresses that the user asked for.
     """
     mode = host["NetworkMode"]
     joined = mode.startswith("container:")
@@ -110,7 +119,7 @@ def network_settings(
     }
     if not joined:
         settings["Networks"][mode] = {
-            "IPAMConfig": None,
+            "IPAMConfig": ipam,
             "Links": None,
             "Aliases": endpoint.get("Aliases") or None,
             "MacAddress": values["MacAddress"],

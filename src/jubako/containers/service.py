@@ -139,11 +139,14 @@ class ContainerService:
         host_config: Mapping[str, Any],
         *,
         name: str | None = None,
+        networking_config: Mapping[str, Any] | None = None,
+        platform: str | None = None,
         secrets: Sequence[Mapping[str, Any]] = (),
     ) -> dict[str, Any]:
         """Make a container; returns `{"Id": ..., "Warnings": [...]}`.
 
-        config, host_config: as the Engine API takes them; missing keys get Docker's defaults.
+        config, host_config, networking_config: as the Engine API takes them; missing keys get
+        Docker's defaults.  platform: what the image has to be made for, `linux/arm64`.
         secrets: files that only the container sees, in memory: each has a Name, a source (File: a
         path of the host, read at each start; Env: a variable of this process; Content: bytes), and
         maybe Target (else /run/secrets/NAME), Uid, Gid, Mode.
@@ -154,7 +157,9 @@ class ContainerService:
 
         self._recover()
         sweep(self._services)
-        container_id, warnings = create(self._services, config, host_config, name, secrets)
+        container_id, warnings = create(
+            self._services, config, host_config, name, secrets, networking_config, platform
+        )
         return {"Id": container_id, "Warnings": warnings}
 
     def prepare_start(self) -> None:
@@ -199,6 +204,26 @@ class ContainerService:
         self._recover()
         self._lifecycle.kill(reference, signal)
 
+    def update(self, reference: str, **host_config: Any) -> dict[str, Any]:
+        """Change limits and the restart policy, also while it runs; returns `{"Warnings": [...]}`.
+
+        host_config: keys of HostConfig, for example `Memory=64 << 20, MemorySwap=128 << 20` or
+        `RestartPolicy={"Name": "always"}`; 0 and "" leave a value as it is.
+        Raises InvalidArgument, Conflict (it does not go with what is set), KernelError (the kernel
+        refuses: less memory than is in use); then everything is as before.
+        """
+        from jubako.containers.update import update
+
+        self._recover()
+        return {"Warnings": update(self._services, reference, host_config)}
+
+    def unlink(self, path: str) -> None:
+        """Forget the legacy link `CONTAINER/ALIAS`.  Raises NotFound."""
+        from jubako.containers.links import remove
+
+        self._recover()
+        remove(self._services, path)
+
     def pause(self, reference: str) -> None:
         """Freeze all of its processes.  Raises WrongState."""
         self._recover()
@@ -218,6 +243,68 @@ class ContainerService:
         """Raises NameInUse, InvalidArgument."""
         self._recover()
         self._lifecycle.rename(reference, name)
+
+    def edit(
+        self,
+        reference: str,
+        config: Mapping[str, Any] | None = None,
+        host_config: Mapping[str, Any] | None = None,
+        *,
+        remove: Mapping[str, Sequence[str]] | None = None,
+        reset: Sequence[str] = (),
+        secrets: Sequence[Mapping[str, Any]] = (),
+        remove_secrets: Sequence[str] = (),
+        restart_now: bool = False,
+        remove_volumes: bool = False,
+        dry_run: bool = False,
+    ) -> dict[str, Any]:
+        """Change the configuration of a container, which keeps its ID, name and files.
+
+        config, host_config: what to set, as the Engine API names it.  Collections (Env, Labels,
+        ports, mounts by target, Sysctls, Ulimits, Devices, ...) are changed entry by entry,
+        anything else is replaced.  remove: names to take out of `Env`, `Labels`, `Ports`
+        (`80/tcp`) and `Mounts` (targets).  reset: keys that go back to the image's value or the
+        engine's.  secrets: as `create` takes them; remove_secrets: by name.
+        restart_now: stop and start a running container for what it cannot get while it runs; when
+        it does not start, the old configuration is put back and started.
+        remove_volumes: delete the anonymous volumes that it leaves behind.
+        dry_run: check everything and change nothing.
+
+        Returns `Id`, `Changes` (each `Path`, `Old`, `New`, and `Live`: it needs no new start),
+        `Warnings`, `Restarted`, `LeftVolumes`.
+        Raises NotFound, InvalidArgument, Unsupported, Conflict; then everything is as it was.
+        """
+        from jubako.containers.changes import Request
+        from jubako.containers.edit import edit
+
+        request = Request(
+            config or {},
+            host_config or {},
+            remove=remove or {},
+            reset=reset,
+            secrets=secrets,
+            remove_secrets=remove_secrets,
+        )
+        container = self._get(reference)
+        outcome = edit(
+            self._services,
+            self._lifecycle,
+            container.id,
+            request,
+            restart_now=restart_now,
+            remove_volumes=remove_volumes,
+            dry_run=dry_run,
+        )
+        return {
+            "Id": container.id,
+            "Changes": [
+                {"Path": one.path, "Old": one.old, "New": one.new, "Live": one.live}
+                for one in outcome.differences
+            ],
+            "Warnings": outcome.warnings,
+            "Restarted": outcome.restarted,
+            "LeftVolumes": outcome.left,
+        }
 
     def remove(self, reference: str, *, force: bool = False, volumes: bool = False) -> None:
         """Delete it; `force` kills it first, `volumes` deletes its anonymous volumes too."""
@@ -257,7 +344,7 @@ class ContainerService:
         for container in self._services.table.all():
             if limit is not None and len(found) >= limit:
                 break
-            if (everything or container.running) and chosen.matches(container):
+            if (everything or container.active) and chosen.matches(container):
                 found.append(summarize(self._services, container, size=size))
         return found
 
@@ -275,6 +362,10 @@ class ContainerService:
             directory=self._services.directory(container.id),
             exec_ids=ExecTable(self._services.store).live_ids(container.id),
         )
+        if container.record["HostConfig"]["Links"]:
+            from jubako.containers import links
+
+            document["HostConfig"]["Links"] = links.shown(self._services.table, container)
         if size:
             document["SizeRw"], document["SizeRootFs"] = sizes(self._services, container)
         return document

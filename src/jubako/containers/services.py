@@ -135,7 +135,11 @@ class Services:
 
     def cgroup_path(self, container_id: str, parent: str = "") -> str:
         """The container's cgroup, below `parent` or the engine's own."""
-        return f"{parent.rstrip('/') or '/' + self.store.name}/{container_id}"
+        if not parent:
+            return f"/{self.store.name}/{container_id}"
+        from jubako.containers.binds import clean
+
+        return f"{clean('/' + parent).rstrip('/')}/{container_id}"
 
 
 def _has_ended(runtime: Runtime, container: Container) -> bool:

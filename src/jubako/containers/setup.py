@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+    from jubako.containers.cdi import Device
+    from jubako.containers.links import Link
+    from jubako.containers.model import ContainerRecord, HostConfig
     from jubako.containers.services import Services
     from jubako.containers.table import Container
     from jubako.networks.model import Endpoint
@@ -47,6 +50,7 @@ class Setup:
         self.host_mounts = -1
         self._netns_fd = -1
         self._network_path: str | None = None
+        self._links: list[Link] = []
 
     def create(self, stdio: Stdio) -> Process:
         """All steps; returns the container's init, which waits for the runtime's `start`."""
@@ -86,6 +90,10 @@ class Setup:
         loopback is in there.
         """
         mode = self._record["HostConfig"]["NetworkMode"]
+        if self._record["HostConfig"]["Links"]:
+            from jubako.containers import links
+
+            self._links = links.resolve(self._services, self._container)
         if mode.startswith("container:"):
             other = self._other(mode.removeprefix("container:"), "network")
             self._network_path = f"/proc/{other.pid}/ns/net"
@@ -108,6 +116,7 @@ class Setup:
                 publish_all=host_config["PublishAllPorts"],
             ),
             mac=config.get("MacAddress") or None,
+            link_local=_link_local(self._record),
         )
 
     def _other(self, reference: str, kind: str) -> Container:
@@ -124,7 +133,12 @@ class Setup:
 
     def write_files(self) -> None:
         """hosts, hostname and resolv.conf, which the spec binds over those of the image."""
-        hostfiles.write_host_files(self._services, self._container, self.endpoint)
+        linked = [(link.host_names(), link.address) for link in self._links]
+        hostfiles.write_host_files(self._services, self._container, self.endpoint, linked)
+        if self.endpoint and not self._container.started.startswith("0001"):
+            from jubako.containers import links
+
+            links.tell_owners(self._services, self._container, self.endpoint["IPAddress"])
 
     # file systems
 
@@ -171,6 +185,14 @@ class Setup:
         finally:
             os.close(root)
 
+    def binds(self) -> list[dict[str, Any]]:
+        """The container's own mounts as OCI binds, for a root in which no process will run."""
+        from jubako.containers.spec import own_binds
+
+        paths = {name: f"{self._directory}/{name}" for name in hostfiles.NAMES}
+        files = {name: path for name, path in paths.items() if os.path.exists(path)}
+        return own_binds(self._record, files, self._staged_sources())
+
     # process
 
     def create_process(self, stdio: Stdio) -> Process:
@@ -203,6 +225,8 @@ class Setup:
                 namespaces=self._joined_namespaces(),
                 sources=self._staged_sources(),
                 shm=self._shared_memory(),
+                linked=self._link_variables(),
+                cdi=self._cdi_devices(host_config),
             )
         finally:
             os.close(root)
@@ -216,6 +240,16 @@ class Setup:
         place = f"{self._directory}/secrets"
         shown = secrets.stage(self._record, self._services.store, place)
         spec["mounts"] = secrets.insert(spec["mounts"], shown)
+
+    def _link_variables(self) -> list[str]:
+        if not self._links:
+            return []
+        from jubako.containers import links
+
+        return links.environment(self._container.name, self._links)
+
+    def _cdi_devices(self, host_config: HostConfig) -> list[Device]:
+        return self._services.cdi_devices(host_config) if host_config["DeviceRequests"] else []
 
     def _joined_namespaces(self) -> dict[str, str]:
         """For the modes `container:ID`: the namespaces of the other container's init."""
@@ -241,6 +275,12 @@ class Setup:
         os.makedirs(target, mode=0o700, exist_ok=True)
         _borrow_mount(other.pid, "/dev/shm", target)
         return target
+
+
+def _link_local(record: ContainerRecord) -> list[str]:
+    ipam = record.get("EndpointConfig", {}).get("IPAMConfig") or {}
+    addresses: list[str] = ipam.get("LinkLocalIPs") or []
+    return addresses
 
 
 def _new_network_namespace() -> int:

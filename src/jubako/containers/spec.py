@@ -18,6 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from jubako.containers.cdi import Device
     from jubako.containers.model import (
         Config,
         ContainerRecord,
@@ -44,6 +45,8 @@ def build_spec(
     sources: Mapping[str, str] | None = None,
     shm: str | None = None,
     init_program: str | None = None,
+    linked: Sequence[str] = (),
+    cdi: Sequence[Device] = (),
 ) -> Json:
     """The complete OCI runtime spec of a container, as Docker makes it.
 
@@ -56,6 +59,7 @@ def build_spec(
     sources: destination -> what to bind there instead of the record's Source (`mounts.stage`).
     shm: a directory to bind at /dev/shm (shared with another container, or the host's).
     init_program: for --init; None looks at the usual places.
+    linked: variables about linked containers (`links.environment`).  cdi: devices to put in.
     Reads the image's passwd and group and the host's /dev; changes nothing.
     Raises InvalidArgument, NotFound (the init program), KernelError.
     """
@@ -65,7 +69,7 @@ def build_spec(
     options = security.parse(host["SecurityOpt"] or ())
     spec: Json = {
         "ociVersion": runtime_defaults.OCI_VERSION,
-        "process": _process(record, user, capability_names, options),
+        "process": _process(record, user, capability_names, options, linked),
         "root": {"path": rootfs},
     }
     if host["ReadonlyRootfs"]:
@@ -100,6 +104,10 @@ def build_spec(
     spec["linux"] = linux
     if host.get("Annotations"):
         spec["annotations"] = dict(host["Annotations"])
+    if cdi:
+        from jubako.containers import cdi_edits
+
+        cdi_edits.apply(spec, cdi, all_devices=host["Privileged"])
     return spec
 
 
@@ -114,11 +122,12 @@ def exec_process(
     tty: bool = False,
     privileged: bool = False,
     console_size: Sequence[int] | None = None,
+    linked: Sequence[str] = (),
 ) -> Json:
     """The OCI process object of a further process in a running container (`exec`).
 
     rootfs_fd: the container's root directory.  user, workdir: "" takes the container's.
-    env: added to that of the container.
+    env: added to that of the container.  linked: as in `build_spec`.
     Raises InvalidArgument for an unknown user or a relative workdir.
     """
     config, host = record["Config"], record["HostConfig"]
@@ -127,7 +136,7 @@ def exec_process(
     who = users.resolve_user(rootfs_fd, user or config["User"], host["GroupAdd"] or ())
     names = caps.available() if privileged else capabilities.of(host)
     options = security.parse(host["SecurityOpt"] or ())
-    variables = merge_env(environment(config, tty=tty), env)
+    variables = merge_env(environment(config, tty=tty, linked=linked), env)
     process: Json = {
         "user": _user(who),
         "args": list(argv),
@@ -161,12 +170,12 @@ def find_init() -> str:
     )
 
 
-def environment(config: Config, *, tty: bool) -> list[str]:
+def environment(config: Config, *, tty: bool, linked: Sequence[str] = ()) -> list[str]:
     """The variables that Docker sets, overridden and extended by the container's own."""
     defaults = [runtime_defaults.PATH_ENV, f"HOSTNAME={config['Hostname']}"]
     if tty:
         defaults.append("TERM=xterm")
-    return merge_env(defaults, config["Env"] or ())
+    return merge_env([*defaults, *linked], config["Env"] or ())
 
 
 def merge_env(defaults: Sequence[str], overrides: Sequence[str]) -> list[str]:
@@ -203,12 +212,13 @@ def _process(
     user: users.User,
     names: Sequence[str],
     options: security.Options,
+    linked: Sequence[str],
 ) -> Json:
     config, host = record["Config"], record["HostConfig"]
     process: Json = {
         "user": _user(user),
         "args": [record["Path"], *record["Args"]],
-        "env": with_home(environment(config, tty=config["Tty"]), user.home),
+        "env": with_home(environment(config, tty=config["Tty"], linked=linked), user.home),
         "cwd": config["WorkingDir"] or "/",
         "capabilities": capabilities.sets(names),
     }
@@ -367,6 +377,14 @@ def _own_mounts(
         result.append(_bind_entry("/dev/shm", shm, ["rbind", "rprivate"]))
     result.sort(key=_depth)
     return result
+
+
+def own_binds(
+    record: ContainerRecord, files: Mapping[str, str], sources: Mapping[str, str]
+) -> list[Json]:
+    """Those of its own mounts that are there without a process: not the file systems in memory."""
+    mounts = _own_mounts(record, files, sources, None, {})
+    return [mount for mount in mounts if mount["type"] == "bind"]
 
 
 def _depth(mount: Json) -> int:

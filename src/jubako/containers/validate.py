@@ -83,9 +83,11 @@ def check(config: Config, host: HostConfig) -> None:
     _check_config(config)
     _check_health(config.get("Healthcheck"))
     _check_modes(host)
-    _check_restart(host)
-    _check_memory(host)
-    _check_cpu(host)
+    policy = host["RestartPolicy"]
+    check_restart(policy["Name"], policy["MaximumRetryCount"])
+    if host["AutoRemove"] and policy["Name"] != "no":
+        raise InvalidArgument("can't create 'AutoRemove' container with restart policy")
+    check_resources(host)
     _check_lists(host)
     _check_sysctls(host)
     _check_ports(config, host)
@@ -175,9 +177,8 @@ def _check_modes(host: HostConfig) -> None:
         )
 
 
-def _check_restart(host: HostConfig) -> None:
-    name = host["RestartPolicy"]["Name"]
-    count = host["RestartPolicy"]["MaximumRetryCount"]
+def check_restart(name: str, count: int) -> None:
+    """Check a restart policy.  Raises InvalidArgument."""
     if name in ("no", "always", "unless-stopped"):
         if count:
             raise InvalidArgument(
@@ -191,11 +192,15 @@ def _check_restart(host: HostConfig) -> None:
         )
     elif count < 0:
         raise InvalidArgument("invalid restart policy: maximum retry count cannot be negative")
-    if host["AutoRemove"] and name != "no":
-        raise InvalidArgument("can't create 'AutoRemove' container with restart policy")
 
 
-def _check_memory(host: HostConfig) -> None:
+def check_resources(host: HostConfig, *, update: bool = False) -> None:
+    """Check limits.  update: they change those of a container.  Raises InvalidArgument."""
+    _check_memory(host, update=update)
+    _check_cpu(host)
+
+
+def _check_memory(host: HostConfig, *, update: bool) -> None:
     memory, swap, soft = host["Memory"], host["MemorySwap"], host["MemoryReservation"]
     if memory and memory < MIN_MEMORY_BYTES:
         raise InvalidArgument("Minimum memory limit allowed is 6MB")
@@ -203,7 +208,7 @@ def _check_memory(host: HostConfig) -> None:
         raise InvalidArgument(
             "Minimum memoryswap limit should be larger than memory limit, see usage"
         )
-    if memory == 0 and swap > 0:
+    if memory == 0 and swap > 0 and not update:
         raise InvalidArgument(
             "You should always set the Memory limit when using Memoryswap limit, see usage"
         )
@@ -385,15 +390,9 @@ def _is_range(text: str, *, lowest: int) -> bool:
 
 
 def _check_unsupported(host: HostConfig) -> None:
-    if host.get("StorageOpt"):
+    for option in host.get("StorageOpt") or ():
+        if option != "size":
+            raise InvalidArgument(f"Unknown option {option}", subject=option)
         raise Unsupported(
             "--storage-opt is supported only for overlay over xfs with 'pquota' mount option"
         )
-    for request in host["DeviceRequests"] or ():
-        wanted = " ".join(f"[{' '.join(names)}]" for names in request.get("Capabilities") or ())
-        raise Unsupported(
-            f'could not select device driver "{request.get("Driver", "")}" with capabilities: '
-            f"[{wanted}]"
-        )
-    if host["Links"]:
-        raise Unsupported("links are not supported", hint="put the containers on one network")

@@ -20,9 +20,12 @@ from jubako.linux.netlink import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jubako.linux.netlink.links import Link
 
 CONTAINER_LINK = "eth0"
+_LINK_LOCAL_PREFIX = 16  # 169.254.0.0/16, RFC 3927
 _CARRYING_TIMEOUT_S = 0.1
 _CARRYING_POLL_S = 0.0005
 _BRIDGE_NF = "net/bridge/bridge-nf-call-iptables"
@@ -79,6 +82,7 @@ def plug(
     gateway: str,
     mac: str,
     mtu: int,
+    link_local: Sequence[str] = (),
 ) -> None:
     """Connect a network namespace: eth0 with its address and the default route, everything up.
 
@@ -115,6 +119,12 @@ def plug(
             addresses.add(address, prefix, link.index, link=CONTAINER_LINK, why="from the lease"),
             links.set_up(CONTAINER_LINK, index=link.index),
             routes.add("", gateway=gateway, why="to everywhere else"),
+            *(
+                addresses.add(
+                    extra, _LINK_LOCAL_PREFIX, link.index, link=CONTAINER_LINK, why="asked for"
+                )
+                for extra in link_local
+            ),
         )
     # the bridge's port first: with its first port the bridge itself begins to carry
     _await_carrying(netlink, host_link)

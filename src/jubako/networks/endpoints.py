@@ -101,6 +101,7 @@ def plug(
     netns_fd: int,
     container_id: str,
     endpoint: Endpoint,
+    link_local: Sequence[str] = (),
 ) -> None:
     """Make the veth pair between the bridge `link` and the namespace.  Raises KernelError."""
     for left in reversed(range(_LINK_NAME_TRIES)):
@@ -116,6 +117,7 @@ def plug(
                 gateway=endpoint["Gateway"],
                 mac=endpoint["MacAddress"],
                 mtu=link.mtu,
+                link_local=link_local,
             )
             return
         except KernelError as exc:

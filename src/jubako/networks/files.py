@@ -58,13 +58,15 @@ def hosts(
     domainname: str = "",
     aliases: Sequence[str] = (),
     extra_hosts: Sequence[str] = (),
+    linked: Sequence[tuple[str, str]] = (),
     gateway: str = "",
 ) -> str:
     """The text of /etc/hosts.
 
     addresses: the container's own, none without a network.  aliases: more names for them.
-    extra_hosts: values of --add-host.  gateway: what `host-gateway` stands for, the host's address
-    on the default bridge.  Raises InvalidArgument.
+    extra_hosts: values of --add-host.  linked: (names, address) of others.
+    gateway: what `host-gateway` stands for, the host's address on the default bridge.
+    Raises InvalidArgument.
     """
     lines = [_LOCAL_HOSTS]
     for extra in extra_hosts:
@@ -76,6 +78,7 @@ def hosts(
                 )
             address = gateway
         lines.append(f"{address}\t{name}\n")
+    lines += [f"{address}\t{names}\n" for names, address in linked]
     full = f"{hostname}.{domainname}" if domainname else hostname
     short = full.partition(".")[0]
     names = [full] + ([short] if short != full else []) + [alias for alias in aliases if alias]

@@ -131,13 +131,14 @@ class NetworkService:
         ports: Sequence[PortMapping] = (),
         mac: str | None = None,
         ipv4: str | None = None,
+        link_local: Sequence[str] = (),
     ) -> Endpoint:
         """Connect a container's network namespace to a bridge network and publish its ports.
 
         netns_fd: the namespace; its loopback is set up, eth0 appears with address and default
         route.  ports: what to publish (`jubako.networks.publish.wanted_ports`); this process holds
         them from now on, and `serve` lets the proxy serve them.  mac, ipv4: wanted values; else
-        the lowest free address, and a MAC made from it.
+        the lowest free address, and a MAC made from it.  link_local: further IPv4 addresses.
         When it raises, everything is undone: NotFound (network), Conflict (a port or an address is
         taken), InvalidArgument, KernelError, Unavailable (nft is not installed).
         """
@@ -152,7 +153,9 @@ class NetworkService:
                 link = self._ground.ready(netlink, record)
                 endpoint = endpoints.lease(self._store, record["Id"], container_id, mac, ipv4)
                 point("networks.attach.leased")
-                endpoints.plug(self._store, netlink, link, netns_fd, container_id, endpoint)
+                endpoints.plug(
+                    self._store, netlink, link, netns_fd, container_id, endpoint, link_local
+                )
                 point("networks.attach.plugged")
             if ports:
                 listeners = self._held[container_id]

@@ -9,6 +9,9 @@ from jubako.errors import InvalidArgument
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
     from jubako.oci.image import Platform
 
 _COMPONENT = re.compile(r"[A-Za-z0-9_.-]+\Z")
@@ -67,6 +70,17 @@ def _platform(system: str, machine: str, variant: str) -> Platform:
     variant = variant or default
     if variant and not (architecture == "arm64" and variant == "v8"):
         found["variant"] = variant
+    return found
+
+
+def of_config(image_config: Mapping[str, Any]) -> Platform:
+    """The platform that an image's configuration names."""
+    found: Platform = {
+        "architecture": image_config.get("architecture") or "",
+        "os": image_config.get("os") or "linux",
+    }
+    if image_config.get("variant"):
+        found["variant"] = image_config["variant"]
     return found
 
 

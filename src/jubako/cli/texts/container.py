@@ -234,6 +234,32 @@ TEXTS = {
     "top": Text("Display the running processes of a container"),
     "port": Text("List port mappings or a specific mapping for the container"),
     "rename": Text("Rename a container"),
+    "update": Text(
+        "Update configuration of one or more containers",
+        {
+            **{
+                flag: RUN[flag]
+                for flag in (
+                    "blkio-weight",
+                    "cpu-period",
+                    "cpu-quota",
+                    "cpu-shares",
+                    "cpus",
+                    "cpuset-cpus",
+                    "cpuset-mems",
+                    "kernel-memory",
+                    "memory",
+                    "memory-reservation",
+                    "memory-swap",
+                    "pids-limit",
+                    "restart",
+                )
+            },
+            "cpu-rt-period": "Limit the CPU real-time period in microseconds",
+            "cpu-rt-runtime": "Limit the CPU real-time runtime in microseconds",
+            "memory-swap": "Swap limit equal to memory plus swap: -1 to enable unlimited swap",
+        },
+    ),
     "export": Text(
         "Export a container's filesystem as a tar archive",
         {

@@ -1,0 +1,61 @@
+"""`jubako update`: other limits or another restart policy for existing containers."""
+
+from __future__ import annotations
+
+from jubako.cli import limit_options, many, restart_options, values
+from jubako.cli.flags import INT, STRING, Command, Flag, Refused
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from jubako.cli.flags import Call
+    from jubako.cli.session import Session
+
+COMMAND = Command(
+    "[OPTIONS] CONTAINER [CONTAINER...]",
+    (
+        Flag("blkio-weight", "", values.UINT16),
+        Flag("cpu-period", "", INT),
+        Flag("cpu-quota", "", INT),
+        Flag("cpu-rt-period", "", INT),
+        Flag("cpu-rt-runtime", "", INT),
+        Flag("cpu-shares", "c", INT),
+        Flag("cpus", "", values.CPUS),
+        Flag("cpuset-cpus", "", STRING),
+        Flag("cpuset-mems", "", STRING),
+        Flag("kernel-memory", "", values.BYTES, hidden=True),
+        Flag("memory", "m", values.BYTES),
+        Flag("memory-reservation", "", values.BYTES),
+        Flag("memory-swap", "", values.SWAP),
+        Flag("pids-limit", "", INT),
+        Flag("restart", "", STRING),
+    ),
+    minimum=1,
+    maximum=None,
+)
+
+_NUMBERS = {**limit_options.NUMBERS, "kernel-memory": "KernelMemory"}
+
+
+def run(session: Session, call: Call) -> int:
+    changes: dict[str, Any] = {
+        key: get(flag)
+        for table, get in ((limit_options.TEXTS, call.text), (_NUMBERS, call.number))
+        for flag, key in table.items()
+        if call.given(flag)
+    }
+    if call.given("restart"):
+        changes["RestartPolicy"] = restart_options.parse(call.text("restart"))
+    if not changes:
+        raise Refused("you must provide one or more flags when using this command")
+    warnings: list[str] = []
+
+    def update(name: str) -> None:
+        warnings.extend(session.engine.containers.update(name, **changes)["Warnings"])
+
+    try:
+        return many.each(session, call.args, update)
+    finally:
+        for warning in warnings:
+            session.out(warning)
