@@ -119,10 +119,17 @@ def complete(
 
 
 def _check_platform(reference: str, image_config: Mapping[str, Any], text: str) -> None:
-    """Refuse an image that is made for something else.  Raises NotFound in Docker's words."""
+    """Refuse an image that is made for something else.
+
+    Raises NotFound and InvalidArgument in Docker's words.
+    """
     from jubako.oci import platform as platforms
 
-    wanted = platforms.parse(text)
+    try:
+        wanted = platforms.parse(text)
+    except InvalidArgument as exc:
+        message = f"error parsing specified platform: {exc}"
+        raise InvalidArgument(message, hint=exc.hint, subject=text) from exc
     offered = platforms.of_config(image_config)
     if not platforms.matches(wanted, offered):
         raise NotFound(

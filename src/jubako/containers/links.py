@@ -74,9 +74,10 @@ def pin(table: ContainerTable, host: HostConfig) -> None:
     pinned: dict[str, str] = {}
     for text in host["Links"]:
         name, alias = parse(text)
-        if not re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*", alias):
+        identity = _find(table, name).id
+        if not re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*", alias):  # it goes into /etc/hosts
             raise InvalidArgument(f"Invalid alias name ({alias})", subject=alias)
-        pinned[alias] = _find(table, name).id
+        pinned[alias] = identity
     host["Links"] = [f"{identity}:{alias}" for alias, identity in pinned.items()]
 
 

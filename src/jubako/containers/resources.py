@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from jubako.containers import devices
-from jubako.errors import InvalidArgument, KernelError
+from jubako.errors import InvalidArgument
 from jubako.oci import runtime_defaults
 
 TYPE_CHECKING = False
@@ -21,7 +21,7 @@ CPU_PERIOD_US = 100_000  # what --cpus is measured against
 def of(host: HostConfig) -> Json:
     """The OCI `linux.resources` of a container, device rules included.
 
-    Raises InvalidArgument and KernelError for a device that is not there.
+    Raises InvalidArgument for a device that is not there.
     """
     result: Json = {"devices": device_rules(host)}
     result.update(limits(host))
@@ -127,7 +127,8 @@ def _per_device(entries: Sequence[Any], what: str) -> list[Json]:
         try:
             number = os.stat(entry["Path"]).st_rdev
         except OSError as exc:
-            raise KernelError.from_oserror("stat", exc, path=entry["Path"]) from exc
+            reason = os.strerror(exc.errno or 0).lower()
+            raise InvalidArgument(f"stat {entry['Path']}: {reason}", subject=entry["Path"]) from exc
         result.append(
             {"major": os.major(number), "minor": os.minor(number), what.lower(): entry[what]}
         )

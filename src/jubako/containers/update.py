@@ -100,7 +100,9 @@ def _checked(changes: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         if not good:
             raise InvalidArgument(f"invalid value of HostConfig.{key}: wrong type", subject=key)
     warnings = support.discard(request, kernel_memory=request.pop("KernelMemory", 0))
-    check_resources({**_only(), **request}, update=True)
+    limits = _only()
+    limits.update(request)
+    check_resources(limits, update=True)
     policy = request.get("RestartPolicy") or {}
     if policy.get("Name"):
         request["RestartPolicy"] = {

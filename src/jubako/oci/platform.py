@@ -39,6 +39,12 @@ _ARCHITECTURES = {
     "mips64": ("mips64le", ""),
 }
 
+# further words of Go for architectures
+_OTHER_ARCHITECTURES = frozenset(
+    "amd64p32 arm64be armbe loong64 mips mips64le mips64p32 mips64p32le mipsle ppc ppc64 riscv s390 "
+    "sparc sparc64 wasm".split()
+)
+
 # Debian's names, for the architectures whose name differs
 _DEBIAN = {"386": "i386", "ppc64le": "ppc64el", "loong64": "loong64", "mips64le": "mips64el"}
 
@@ -60,6 +66,10 @@ def parse(text: str) -> Platform:
         word = parts[0].lower()
         if word in ("linux", "windows", "darwin", "freebsd"):
             return _platform(word, os.uname().machine, "")
+        if word not in _ARCHITECTURES and word not in _OTHER_ARCHITECTURES:
+            raise InvalidArgument(
+                f'"{text}": unknown operating system or architecture: invalid argument'
+            )
         return _platform("linux", word, "")
     return _platform(parts[0].lower(), parts[1].lower(), parts[2] if len(parts) == 3 else "")
 

@@ -6,6 +6,7 @@ OCI `cpu`: shares, quota, burst, period (microseconds), realtimeRuntime, realtim
 from __future__ import annotations
 
 import errno
+import os
 
 from jubako.errors import KernelError
 from jubako.linux.cgroups import files
@@ -26,13 +27,16 @@ def apply_v1(path: str, cpu: Mapping[str, Any]) -> None:
     _write_pair(path, "cpu.cfs_period_us", cpu.get("period"), "cpu.cfs_quota_us", cpu.get("quota"))
     if cpu.get("burst") is not None:
         files.write(f"{path}/cpu.cfs_burst_us", str(cpu["burst"]))
-    _write_pair(
-        path,
-        "cpu.rt_period_us",
-        cpu.get("realtimePeriod"),
-        "cpu.rt_runtime_us",
-        cpu.get("realtimeRuntime"),
-    )
+    period, runtime = cpu.get("realtimePeriod"), cpu.get("realtimeRuntime")
+    try:
+        _write_pair(path, "cpu.rt_period_us", period, "cpu.rt_runtime_us", runtime)
+    except KernelError as error:
+        if error.errno == errno.EINVAL:  # a new group has none, whatever the root has
+            error.hint = (
+                f"the group above needs as much: write it to {os.path.dirname(path)}"
+                "/cpu.rt_runtime_us"
+            )
+        raise
     if cpu.get("idle") is not None:
         files.write(f"{path}/cpu.idle", str(cpu["idle"]))
 
