@@ -197,6 +197,10 @@ class Call:
         """Whether the flag was on the command line, with whatever value."""
         return name in self._given
 
+    def has(self, name: str) -> bool:
+        """Whether the command has such a flag at all."""
+        return name in self._values
+
     def flag(self, name: str) -> bool:
         value = self._values[name]
         assert isinstance(value, bool)
@@ -215,6 +219,10 @@ class Call:
     def many(self, name: str) -> list[Any]:
         """The values of a flag that may be repeated, in the order given."""
         return list(self._values[name])
+
+    def extended(self, other: Call) -> Call:
+        """This call with the flags that only the other one knows, as if they had been parsed."""
+        return Call(self.args, {**other._values, **self._values}, self._given)
 
 
 def parse(

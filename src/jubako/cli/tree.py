@@ -12,6 +12,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "attach": "attach",
         "commit": "commit",
         "create": "create",
+        "edit": "container_edit",
         "exec": "exec",
         "export": "export",
         "inspect": "container_inspect",

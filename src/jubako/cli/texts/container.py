@@ -275,6 +275,32 @@ TEXTS = {
             "pause": "Pause container during commit",
         },
     ),
+    "container_edit": Text(
+        "Change the configuration of a container",
+        {
+            **RUN,
+            "dry-run": "Check everything, show what would change, and change nothing",
+            "reset": (
+                "Put a setting back to what the image or the engine gives\n"
+                "(named as by inspect, e.g. HostConfig.Dns)"
+            ),
+            "restart-now": "Stop and start the container for what it cannot get while it runs",
+            "rm-env": "Remove an environment variable",
+            "rm-label": "Remove a label",
+            "rm-publish": "Publish a port of the container no more (e.g. 80/tcp)",
+            "rm-secret": "Remove a secret",
+            "rm-volume": "Remove the mount at a path in the container",
+            "rm-volumes": "Delete the anonymous volumes that the container leaves behind",
+        },
+        long=(
+            "Change the configuration of a container\n\n"
+            "The container keeps its ID, its name and its files. Variables, labels, ports, mounts\n"
+            "and the like are added, or take the place of those with the same name; with a COMMAND\n"
+            "the container runs that from now on. A running container gets limits, labels and its\n"
+            "restart policy at once; for the rest it is stopped and started with --restart-now,\n"
+            "and when it does not start, the old configuration is put back and started."
+        ),
+    ),
     "container_inspect": Text(
         "Display detailed information on one or more containers",
         {
