@@ -6,7 +6,7 @@ for with `jubako ... --format`, when the user presses the key.
 
 from __future__ import annotations
 
-from jubako.cli import help, tree
+from jubako.cli import explain, help, tree
 from jubako.cli.flags import BOOL, Flag
 from jubako.cli.main import GLOBAL
 from jubako.cli.texts import GLOBAL as GLOBAL_TEXTS
@@ -71,7 +71,7 @@ def _names(flags: list[Flag]) -> list[str]:
 
 def _flags(module: str) -> list[Flag]:
     """The flags to offer: those that work, and --help."""
-    declared = help.visible(help.command(module).flags)
+    declared = help.visible(explain.flags_of(module, help.command(module)))
     found = [flag for flag in declared if not flag.refused]
     if not any(flag.name == "help" for flag in found):
         found.append(Flag("help"))
@@ -79,12 +79,13 @@ def _flags(module: str) -> list[Flag]:
 
 
 def _with_value(flags: list[Flag]) -> list[Flag]:
-    return [flag for flag in flags if flag.kind is not BOOL]
+    return [flag for flag in flags if flag.kind.bare is None]
 
 
 def _usage(module: str, flag: Flag) -> str:
     """The first line of a flag's usage."""
-    return TEXTS[module].flags.get(flag.name, "Print usage").partition("\n")[0]
+    texts = {**explain.TEXTS, **TEXTS[module].flags}
+    return texts.get(flag.name, "Print usage").partition("\n")[0]
 
 
 def _top_words() -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jubako.cli import explain
 from jubako.cli.flags import Refused
 from jubako.cli.session import is_terminal
 
@@ -31,6 +32,7 @@ def pump(
 
     detach_keys: "" for the default.  Raises `Detached` when the user leaves with them.
     """
+    explain.tell()
     return attachment.pump(
         stdin=0 if stdin else None,
         stdout=1 if stdout else None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from jubako.cli import tree
+from jubako.cli import explain, tree
 from jubako.cli.flags import BOOL, Command, Flag
 from jubako.cli.main import GLOBAL
 from jubako.cli.session import PROGRAM
@@ -71,9 +71,9 @@ def _command_page(path: str, module: str, columns: int) -> str:
     aliases = paths(module)
     if len(aliases) > 1 and module != "completion":
         page += "\nAliases:\n  " + ", ".join(f"{PROGRAM} {alias}" for alias in aliases) + "\n"
-    flags = visible(declared.flags)
+    flags = visible(explain.flags_of(module, declared))
     if flags:
-        page += "\nOptions:\n" + options(flags, text.flags, columns)
+        page += "\nOptions:\n" + options(flags, {**explain.TEXTS, **text.flags}, columns)
     return page
 
 

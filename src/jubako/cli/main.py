@@ -6,7 +6,7 @@ import gc
 import os
 import sys
 
-from jubako.cli import tree
+from jubako.cli import explain, tree
 from jubako.cli.flags import (
     BOOL,
     STRING,
@@ -101,11 +101,17 @@ def _main(session: Session, args: list[str]) -> int:
 
 def _call(session: Session, path: str, module: Any, args: list[str]) -> int:
     command: Command = module.COMMAND
+    flags = explain.flags_of(module.__name__.rpartition(".")[2], command)
     try:
-        call = parse(command.flags, args, interspersed=command.interspersed)
+        call = parse(flags, args, interspersed=command.interspersed)
         check_arguments(command, session.path, call.args)
-        status: int = module.run(session, call)
-        return status
+        explainer = explain.start(call)
+        try:
+            status: int = module.run(session, call)
+            return status
+        finally:
+            if explainer is not None:
+                explainer.finish()
     except HelpRequested as wanted:
         return _help(session, path, wanted)
     except UsageError as exc:

@@ -24,6 +24,7 @@ from jubako.linux.trace import traced
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
 NAMES = (
     "CAP_CHOWN",
@@ -138,6 +139,10 @@ def _words(bits: int) -> str:
     return ",".join(f"+{name[4:].lower()}" for name in names(bits))
 
 
+def _all_but(keep: int) -> str:
+    return f"-all,{_words(keep)}" if keep else "-all"
+
+
 def get(pid: int = 0) -> tuple[int, int, int]:
     """The effective, permitted and inheritable sets of a thread (0: this one)."""
     header = struct.pack("=Ii", _VERSION_3, pid)
@@ -147,10 +152,36 @@ def get(pid: int = 0) -> tuple[int, int, int]:
     return e0 | e1 << 32, p0 | p1 << 32, i0 | i1 << 32
 
 
+def _cap_words(bits: int) -> str:
+    """As capsh(1) wants them: `cap_chown,cap_kill`."""
+    return ",".join(name.lower() for name in names(bits))
+
+
+def _set_words(effective: int, permitted: int, inheritable: int, *, why: str = "") -> str:
+    """capsh(1) with the text of cap_text_formats(7): one clause for each combination of sets."""
+    clauses = []
+    for letters in ("eip", "ep", "ei", "ip", "e", "p", "i"):
+        bits = (1 << 64) - 1
+        for letter, members in (("e", effective), ("p", permitted), ("i", inheritable)):
+            bits &= members if letter in letters else ~members
+        if bits:
+            clauses.append(f"{_cap_words(bits)}={letters}")
+    return f"capsh --caps='{' '.join(clauses) or '='}'"
+
+
+def _kept_and_dropped(keep: int, *, why: str = "") -> dict[str, Any]:
+    everything = (1 << last_cap() + 1) - 1
+    return {"kept": names(keep & everything), "dropped": names(everything & ~keep)}
+
+
 @traced(
-    lambda effective, permitted, inheritable, *, why="": (
-        f"capset effective={effective:#x} permitted={permitted:#x} inheritable={inheritable:#x}"
-    )
+    _set_words,
+    op="capset",
+    facts=lambda effective, permitted, inheritable, *, why="": {
+        "effective": names(effective),
+        "permitted": names(permitted),
+        "inheritable": names(inheritable),
+    },
 )
 def set(effective: int, permitted: int, inheritable: int, *, why: str = "") -> None:
     """capset(2) on this thread.  Raises KernelError (EPERM: more than it has)."""
@@ -162,7 +193,10 @@ def set(effective: int, permitted: int, inheritable: int, *, why: str = "") -> N
         check(-1, "capset", detail=f"effective, permitted, inheritable {facts}")
 
 
-@traced(lambda keep, *, why="": f"setpriv --bounding-set -all,{_words(keep)}")
+@traced(
+    lambda keep, *, why="": f"setpriv --bounding-set {_all_but(keep)}",
+    facts=_kept_and_dropped,
+)
 def drop_bounding(keep: int, *, why: str = "") -> None:
     """Drop every capability that is not in `keep` from the bounding set (needs CAP_SETPCAP)."""
     for number in range(last_cap() + 1):
@@ -186,7 +220,10 @@ def bounding() -> int:
     return bits
 
 
-@traced(lambda wanted, *, why="": f"setpriv --ambient-caps -all,{_words(wanted)}")
+@traced(
+    lambda wanted, *, why="": f"setpriv --ambient-caps {_all_but(wanted)}",
+    facts=lambda wanted, *, why="": {"ambient": names(wanted)},
+)
 def set_ambient(wanted: int, *, why: str = "") -> None:
     """Replace the ambient set; each member must be permitted and inheritable.
 

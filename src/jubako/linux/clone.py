@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import signal
+import time
 
 from jubako.errors import KernelError
+from jubako.linux import trace
 from jubako.linux._libc import MACHINE
-from jubako.linux.trace import traced
+from jubako.linux.ns import clone_words, kinds
 
 CLONE_PARENT = 0x00008000
 _SYS_CLONE = 220 if MACHINE == "aarch64" else 56  # takes its arguments in one order on both
@@ -18,7 +20,6 @@ _syscall.argtypes = [ctypes.c_long] + [ctypes.c_ulong] * 5
 _syscall.restype = ctypes.c_long
 
 
-@traced(lambda flags, *, why="": f"clone {flags:#x}")
 def clone(flags: int, *, why: str = "") -> int:
     """Fork with new namespaces of CLONE_NEW* `flags`, or as a sibling with CLONE_PARENT.
 
@@ -26,6 +27,7 @@ def clone(flags: int, *, why: str = "") -> int:
     interpreter's lock and its hooks do what os.fork does around the call, but the hooks of the C
     library do not run.  Raises KernelError in the parent.
     """
+    started = time.monotonic()
     _python.PyOS_BeforeFork()
     pid = int(_syscall(_SYS_CLONE, flags | signal.SIGCHLD, 0, 0, 0, 0))
     number = ctypes.get_errno()
@@ -35,4 +37,7 @@ def clone(flags: int, *, why: str = "") -> int:
     _python.PyOS_AfterFork_Parent()
     if pid < 0:
         raise KernelError("clone", number, detail=hex(flags))
+    if trace.listening():
+        facts = {"namespaces": kinds(flags), "child": pid}
+        trace.note("clone", "clone", clone_words(flags), why, started, **facts)
     return pid

@@ -8,7 +8,10 @@ import fcntl
 import os
 
 from jubako.errors import KernelError
+from jubako.linux import trace
 from jubako.linux._libc import get_errno, syscall
+from jubako.linux.shell import quote
+from jubako.linux.trace import traced
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,6 +66,16 @@ def close_range(first: int, last: int = MAX_FD, flags: int = 0) -> None:
                     os.close(fd)
             except OSError:
                 pass  # the descriptor of the listing itself
+
+
+@traced(
+    lambda fd, uid, *, why="": f"chown {uid} {quote(trace.place(fd))}",
+    op="chown",
+    facts=lambda fd, uid, *, why="": {"path": trace.place(fd), "uid": uid},
+)
+def chown(fd: int, uid: int, *, why: str = "") -> None:
+    """fchown(2); the group stays.  Raises OSError."""
+    os.fchown(fd, uid, -1)
 
 
 def close_except(kept: Iterable[int], first: int = 3) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from jubako.errors import InvalidArgument, KernelError
+from jubako.linux.shell import quote
 from jubako.linux.trace import traced
 
 TYPE_CHECKING = False
@@ -21,7 +22,7 @@ def _render(mappings: Iterable[Mapping[str, int]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-@traced(lambda path, text, *, why="": f"echo {text.strip()!r} > {path}")
+@traced(lambda path, text, *, why="": f"printf %s {quote(text)} > {path}", op="write")
 def _write(path: str, text: str, *, why: str = "") -> None:
     # The kernel takes the map in one write or not at all.
     try:

@@ -11,6 +11,7 @@ import socket
 import struct
 
 from jubako.errors import KernelError
+from jubako.linux.shell import quote
 from jubako.linux.trace import traced
 
 _SIOCSIFFLAGS = 0x8914
@@ -18,7 +19,7 @@ _IFF_UP = 1
 _IFREQ = struct.Struct("16sH22x")  # struct ifreq: name, flags
 
 
-@traced(lambda name, *, why="": f"ip link set {name} up")
+@traced(lambda name, *, why="": f"ip link set {quote(name)} up")
 def set_up(name: str, *, why: str = "") -> None:
     """Set an interface of this process's network namespace up.  Raises KernelError (ENODEV)."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as handle:

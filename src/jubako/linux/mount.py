@@ -8,9 +8,14 @@ from __future__ import annotations
 
 import ctypes
 
+from jubako.linux import trace
 from jubako.linux._libc import check, encode, flag_names, function, syscall
 from jubako.linux.shell import quote
 from jubako.linux.trace import traced
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 MS_RDONLY = 1
 MS_NOSUID = 2
@@ -88,9 +93,10 @@ def _shell(
     why: str = "",
 ) -> str:
     words = ["mount"]
-    for bit, name in _PROPAGATION.items():
-        if flags & bit:
-            return f"mount --make-{'r' if flags & MS_REC else ''}{name} {quote(target)}"
+    target = _place(target)
+    propagation = propagation_words(flags)
+    if propagation:
+        return f"mount --{propagation} {quote(target)}"
     if flags & MS_MOVE:
         words.append("--move")
     options = [word for bit, word in _WORDS.items() if flags & bit]
@@ -106,12 +112,44 @@ def _shell(
     if options:
         words += ["-o", quote(",".join(options))]
     if not flags & MS_REMOUNT:
-        words.append(quote(source or "none"))
+        words.append(quote(_place(source or "none")))
     words.append(quote(target))
     return " ".join(words)
 
 
-@traced(_shell)
+def _facts(
+    source: str | None,
+    target: str,
+    fstype: str | None,
+    flags: int = 0,
+    data: str = "",
+    *,
+    why: str = "",
+) -> dict[str, Any]:
+    return {
+        "source": None if source is None else _place(source),
+        "target": _place(target),
+        "fstype": fstype,
+        "flags": flag_names(flags, _MS) if flags else "",
+        "data": data,
+    }
+
+
+def propagation_words(flags: int) -> str:
+    """`make-rslave` for MS_SLAVE | MS_REC, as mount(8) calls it; "" for none."""
+    for bit, name in _PROPAGATION.items():
+        if flags & bit:
+            return f"make-{'r' if flags & MS_REC else ''}{name}"
+    return ""
+
+
+def _place(path: str) -> str:
+    """Where a descriptor of ours leads, which nobody else could name."""
+    prefix = "/proc/self/fd/"
+    return trace.place(int(path[len(prefix) :])) if path.startswith(prefix) else path
+
+
+@traced(_shell, facts=_facts)
 def mount(
     source: str | None,
     target: str,
@@ -134,7 +172,7 @@ def mount(
 
 @traced(
     lambda target, flags=0, *, why="": (
-        f"umount {'-l ' if flags & MNT_DETACH else ''}{quote(target)}"
+        f"umount {'-l ' if flags & MNT_DETACH else ''}{quote(_place(target))}"
     )
 )
 def umount2(target: str, flags: int = 0, *, why: str = "") -> None:
@@ -143,7 +181,11 @@ def umount2(target: str, flags: int = 0, *, why: str = "") -> None:
         check(-1, "umount", path=target, detail=flag_names(flags, _MNT) if flags else None)
 
 
-@traced(lambda new_root, put_old, *, why="": f"pivot_root {new_root} {put_old}")
+@traced(
+    lambda new_root, put_old, *, why="": (
+        f"cd {quote(trace.here())} && pivot_root {new_root} {put_old}"
+    )
+)
 def pivot_root(new_root: str, put_old: str, *, why: str = "") -> None:
     """pivot_root(2).  `pivot_root(".", ".")` then `umount2(".", MNT_DETACH)` needs no directory."""
     if _pivot_root(encode(new_root), encode(put_old)) < 0:

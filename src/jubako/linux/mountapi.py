@@ -12,12 +12,16 @@ import os
 import struct
 
 from jubako.errors import KernelError
+from jubako.linux import trace
 from jubako.linux._libc import encode, flag_names, get_errno, syscall
+from jubako.linux.mount import MS_REC, propagation_words
+from jubako.linux.shell import quote
 from jubako.linux.trace import traced
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Any
 
 AT_FDCWD = -100
 AT_SYMLINK_NOFOLLOW = 0x100
@@ -72,6 +76,7 @@ _ATTRIBUTES = {
     "idmap": MOUNT_ATTR_IDMAP,
     "nosymfollow": MOUNT_ATTR_NOSYMFOLLOW,
 }
+_OPPOSITES = {"ro": "rw", "nosuid": "suid", "nodev": "dev", "noexec": "exec", "noatime": "atime"}
 
 _open_tree = syscall("open_tree", ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
 _move_mount = syscall(
@@ -91,18 +96,121 @@ def _where(dirfd: int, path: str) -> str:
     return path or f"fd {dirfd}"
 
 
-def open_tree(dirfd: int, path: str, flags: int = OPEN_TREE_CLOEXEC) -> int:
+# --- for the trace: what each detached mount is ---------------------------------------------------
+
+# A detached mount cannot be made by a tool of the shell.  What stands for it are the commands that
+# make the same mount in its final place, which is written as _TARGET until `move_mount` tells it.
+_detached: dict[int, list[str]] = {}
+_TARGET = "\0"
+
+
+def _remember(fd: int, command: str) -> int:
+    if trace.listening():
+        _detached[fd] = [command]
+    return fd
+
+
+def _place(dirfd: int, path: str) -> str:
+    if dirfd < 0 or path.startswith("/"):
+        return trace.inside(path)
+    return trace.place(dirfd) + (f"/{path}" if path else "")
+
+
+def _move_words(
+    from_fd: int, from_path: str, to_fd: int, to_path: str, flags: int = 0, *, why: str = ""
+) -> str:
+    target = quote(_place(to_fd, to_path))
+    commands = None if from_path else _detached.get(from_fd)
+    if commands is None:
+        return f"mount --move {quote(_place(from_fd, from_path))} {target}"
+    return " && ".join(command.replace(_TARGET, target) for command in commands)
+
+
+def _attribute_words(
+    set: int = 0, clear: int = 0, propagation: int = 0, flags: int = 0
+) -> list[str]:
+    """The options of mount(8) that do the same: one command for each."""
+    recursive = "=recursive" if flags & AT_RECURSIVE else ""
+    words = [name + recursive for name, bit in _ATTRIBUTES.items() if set & bit]
+    words += [_OPPOSITES.get(name, name) + recursive
+              for name, bit in _ATTRIBUTES.items() if clear & bit and not set & bit]  # fmt: skip
+    found = [f"mount -o remount,bind,{','.join(words)}"] if words else []
+    depth = MS_REC if flags & AT_RECURSIVE else 0
+    return found + ([f"mount --{propagation_words(propagation | depth)}"] if propagation else [])
+
+
+def _setattr_words(
+    dirfd: int,
+    path: str,
+    *,
+    set: int = 0,
+    clear: int = 0,
+    propagation: int = 0,
+    userns_fd: int = 0,
+    flags: int = 0,
+    why: str = "",
+) -> str:
+    commands = _attribute_words(set, clear, propagation, flags)
+    if dirfd in _detached and not path:
+        _detached[dirfd] += [f"{command} {_TARGET}" for command in commands]
+        words = "; ".join(command.removeprefix("mount ") for command in commands)
+        return f"# mount_setattr(2) of the copy: {words}"
+    target = quote(_place(dirfd, path))
+    return " && ".join(f"{command} {target}" for command in commands)
+
+
+def _setattr_facts(
+    dirfd: int,
+    path: str,
+    *,
+    set: int = 0,
+    clear: int = 0,
+    propagation: int = 0,
+    userns_fd: int = 0,
+    flags: int = 0,
+    why: str = "",
+) -> dict[str, Any]:
+    return {
+        "target": "" if dirfd in _detached and not path else _place(dirfd, path),
+        "set": flag_names(set, _ATTRIBUTES) if set else "",
+        "clear": flag_names(clear, _ATTRIBUTES) if clear else "",
+        "propagation": propagation_words(propagation),
+        "recursive": bool(flags & AT_RECURSIVE),
+    }
+
+
+# --- the system calls ----------------------------------------------------------------------------
+
+
+@traced(
+    lambda dirfd, path, flags=0, *, why="": (
+        f"# open_tree(2) of {quote(_place(dirfd, path))}: a copy of that mount, in no place yet"
+    ),
+    facts=lambda dirfd, path, flags=0, *, why="": {
+        "source": _place(dirfd, path),
+        "recursive": bool(flags & AT_RECURSIVE),
+    },
+)
+def open_tree(dirfd: int, path: str, flags: int = OPEN_TREE_CLOEXEC, *, why: str = "") -> int:
     """open_tree(2).  With OPEN_TREE_CLONE (and AT_RECURSIVE) the result is a detached copy."""
     fd = _open_tree(dirfd, encode(path), flags | OPEN_TREE_CLOEXEC)
     if fd < 0:
         raise KernelError("open_tree", get_errno(), path=_where(dirfd, path))
+    if trace.listening():
+        depth = "--rbind" if flags & AT_RECURSIVE else "--bind"
+        _remember(fd, f"mount {depth} {quote(_place(dirfd, path))} {_TARGET}")
     return fd
 
 
 @traced(
-    lambda from_fd, from_path, to_fd, to_path, flags=0, *, why="": (
-        f"mount --move {_where(from_fd, from_path)} {_where(to_fd, to_path)}"
-    )
+    _move_words,
+    facts=lambda from_fd, from_path, to_fd, to_path, flags=0, *, why="": {
+        "target": _place(to_fd, to_path),
+        "commands": [
+            command.replace(_TARGET, quote(_place(to_fd, to_path)))
+            for command in _detached.get(from_fd, ())
+        ],
+    },
 )
 def move_mount(
     from_fd: int, from_path: str, to_fd: int, to_path: str, flags: int = 0, *, why: str = ""
@@ -115,6 +223,8 @@ def move_mount(
             path=_where(to_fd, to_path),
             detail=f"from {_where(from_fd, from_path)}",
         )
+    if not from_path:
+        _detached.pop(from_fd, None)
 
 
 def fsopen(fstype: str) -> int:
@@ -180,12 +290,7 @@ def fsmount(fs_fd: int, attributes: int = 0, what: str = "") -> int:
     return fd
 
 
-@traced(
-    lambda dirfd, path, *, set=0, clear=0, propagation=0, userns_fd=0, flags=0, why="": (
-        f"mount -o remount,bind,{flag_names(set, _ATTRIBUTES).replace('|', ',')} "
-        f"{_where(dirfd, path)}"
-    )
-)
+@traced(_setattr_words, facts=_setattr_facts)
 def mount_setattr(
     dirfd: int,
     path: str,
@@ -226,7 +331,7 @@ def attach(mount_fd: int, target: int | str, *, why: str = "") -> None:
 
 @traced(
     lambda fstype, source="", options="", *, attributes=0, why="": (
-        f"fsmount -t {fstype} -o {options or 'defaults'} {source or fstype}"
+        f"# fsmount(2) of a new {fstype} with {options or 'its defaults'}, in no place yet"
     )
 )
 def new_mount(
@@ -247,7 +352,9 @@ def new_mount(
             else:
                 fsconfig_set_flag(fs_fd, key)
         fsconfig_create(fs_fd, fstype)
-        return fsmount(fs_fd, attributes, fstype)
+        words = f"-o {quote(options)} " if options else ""
+        command = f"mount -t {fstype} {words}{quote(source or fstype)} {_TARGET}"
+        return _remember(fsmount(fs_fd, attributes, fstype), command)
     finally:
         os.close(fs_fd)
 
@@ -258,9 +365,9 @@ def clone_tree(
     """A detached bind mount of `source` (descriptor or path), with MOUNT_ATTR_* set on it."""
     flags = OPEN_TREE_CLONE | (AT_RECURSIVE if recursive else 0)
     if isinstance(source, int):
-        fd = open_tree(source, "", flags | AT_EMPTY_PATH)
+        fd = open_tree(source, "", flags | AT_EMPTY_PATH, why=why)
     else:
-        fd = open_tree(AT_FDCWD, source, flags)
+        fd = open_tree(AT_FDCWD, source, flags, why=why)
     if attributes:
         depth = AT_RECURSIVE if recursive else 0
         try:
@@ -290,4 +397,8 @@ def overlay(
     """
     from jubako.linux import overlayfs
 
-    return overlayfs.make(lower, upper, work, options or {}, attributes, why=why)
+    made = overlayfs.make(lower, upper, work, options or {}, attributes, why=why)
+    if trace.listening():
+        words = quote(overlayfs.option_words(lower, upper, work, options or {}))
+        _remember(made, f"mount -t overlay -o {words} overlay {_TARGET}")
+    return made

@@ -184,7 +184,14 @@ def _change_words(
     return f"nft '{'; '.join(lines)}'"
 
 
-@traced(_change_words)
+@traced(
+    _change_words,
+    facts=lambda netlink, family, table, *, add=(), remove=(), why="": {
+        "table": f"{family} {table}",
+        "add": [f"{element.set} {{ {element.words()} }}" for element in add],
+        "remove": [f"{element.set} {{ {element.words()} }}" for element in remove],
+    },
+)
 def change_elements(
     netlink: Netlink,
     family: str,

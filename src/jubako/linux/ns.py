@@ -6,6 +6,7 @@ import ctypes
 import os
 
 from jubako.errors import KernelError
+from jubako.linux import trace
 from jubako.linux._libc import check, flag_names, function
 from jubako.linux.trace import traced
 
@@ -49,18 +50,51 @@ def _words(flags: int) -> str:
     return " ".join(word for bit, word in _OPTIONS.items() if flags & bit)
 
 
-@traced(lambda flags, *, why="": f"unshare {_words(flags)}")
+def clone_words(flags: int) -> str:
+    """A command that begins a process in new namespaces, or a remark that one begins."""
+    return f"unshare {_words(flags)} --fork" if _words(flags) else "# clone(2): a new process"
+
+
+def kinds(flags: int) -> list[str]:
+    """The OCI names of CLONE_NEW* flags."""
+    return [kind for kind, (bit, _) in KINDS.items() if flags & bit]
+
+
+@traced(
+    lambda flags, *, why="": f"unshare {_words(flags)}",
+    facts=lambda flags, *, why="": {"namespaces": kinds(flags)},
+)
 def unshare(flags: int, *, why: str = "") -> None:
     """unshare(2): new namespaces of the kinds CLONE_NEW*; NEWPID and NEWTIME are for children."""
     if _unshare(flags) < 0:
         check(-1, "unshare", detail=flag_names(flags, _FLAGS))
 
 
-@traced(lambda fd, nstype=0, *, why="": f"setns {fd} {_words(nstype)}")
+@traced(
+    lambda fd, nstype=0, *, why="": _enter_words(fd, nstype),
+    facts=lambda fd, nstype=0, *, why="": {"namespaces": kinds(nstype)},
+)
 def setns(fd: int, nstype: int = 0, *, why: str = "") -> None:
     """setns(2): enter the namespace open as `fd`, or several of a pidfd at once (kernel 5.8)."""
     if _setns(fd, nstype) < 0:
         check(-1, "setns", path=f"fd {fd}", detail=flag_names(nstype, _FLAGS))
+
+
+def _enter_words(fd: int, flags: int) -> str:
+    """nsenter(1), which takes a path for each namespace, or the PID behind a pidfd for all."""
+    pid = pidfd_pid(fd)
+    if pid:
+        return f"nsenter --target {pid} {_words(flags)}"
+    return f"nsenter {_words(flags)}={trace.namespace(fd)}"
+
+
+def pidfd_pid(fd: int) -> int:
+    """The PID of the process open as a pidfd; 0 if it is none.  For the trace."""
+    with open(f"/proc/self/fdinfo/{fd}", "rb") as file:
+        for line in file:
+            if line.startswith(b"Pid:"):
+                return int(line.split()[1])
+    return 0
 
 
 def open_ns(pid: int | str, kind: str) -> int:

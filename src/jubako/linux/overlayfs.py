@@ -27,14 +27,23 @@ PAGE_BYTES = 4096  # of option data that mount(2) copies, its final NUL included
 _appends = True
 
 
+def option_words(
+    lower: Sequence[str], upper: str | None, work: str | None, options: Mapping[str, str | None]
+) -> str:
+    """The options as mount(8) takes them."""
+    words = ["lowerdir=" + ":".join(lower)]
+    if upper:
+        words += [f"upperdir={upper}", f"workdir={work}"]
+    words += [key if value is None else f"{key}={value}" for key, value in options.items()]
+    return ",".join(words)
+
+
 @traced(
     lambda lower, upper, work, options, attributes=0, *, why="": (
-        "mount -t overlay -o lowerdir="
-        + ":".join(lower)
-        + (f",upperdir={upper},workdir={work}" if upper else "")
-        + "".join(f",{k}" if v is None else f",{k}={v}" for k, v in options.items())
-        + " overlay"
-    )
+        f"# fsmount(2) of an overlay of {len(lower)} layer{'s' if len(lower) > 1 else ''}"
+        f"{' and ' + upper if upper else ''}, in no place yet"
+    ),
+    op="overlay",
 )
 def make(
     lower: Sequence[str],
@@ -67,7 +76,7 @@ def make(
             os.close(fs_fd)
             for fd in opened:
                 os.close(fd)
-    return _by_descriptor(lower, upper, work, options, attributes)
+    return _by_descriptor(lower, upper, work, options, attributes, why)
 
 
 def _set_path(fs_fd: int, key: str, path: str, opened: list[int]) -> None:
@@ -127,6 +136,7 @@ def _by_descriptor(
     work: str | None,
     options: Mapping[str, str | None],
     attributes: int,
+    why: str,
 ) -> int:
     opened: list[int] = []
 
@@ -158,12 +168,14 @@ def _by_descriptor(
             data = render("")
         mount("overlay", target, "overlay", 0, data, why="this kernel has no lowerdir+")
         try:
-            fd = mountapi.clone_tree(target, recursive=False)
+            fd = mountapi.clone_tree(target, recursive=False, why="this kernel has no lowerdir+")
         finally:
             umount2(target, MNT_DETACH | UMOUNT_NOFOLLOW, why="only its detached copy is wanted")
         if attributes:
             try:
-                mountapi.mount_setattr(fd, "", set=attributes, flags=mountapi.AT_EMPTY_PATH)
+                mountapi.mount_setattr(
+                    fd, "", set=attributes, flags=mountapi.AT_EMPTY_PATH, why=why
+                )
             except BaseException:
                 os.close(fd)
                 raise

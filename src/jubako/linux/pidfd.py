@@ -9,6 +9,8 @@ import signal as _signal
 
 from jubako.errors import KernelError
 from jubako.linux._libc import check, syscall
+from jubako.linux.ns import pidfd_pid
+from jubako.linux.trace import traced
 
 _getfd = syscall("pidfd_getfd", ctypes.c_int, ctypes.c_int, ctypes.c_uint)
 
@@ -21,7 +23,18 @@ def open(pid: int) -> int:
         raise KernelError("pidfd_open", error.errno or 0, path=f"pid {pid}") from error
 
 
-def send_signal(fd: int, signal: int) -> None:
+def _name(number: int) -> str:
+    try:
+        return _signal.Signals(number).name.removeprefix("SIG")
+    except ValueError:
+        return str(int(number))
+
+
+@traced(
+    lambda fd, signal, *, why="": f"kill -{_name(signal)} {pidfd_pid(fd)}",
+    facts=lambda fd, signal, *, why="": {"pid": pidfd_pid(fd), "signal": _name(signal)},
+)
+def send_signal(fd: int, signal: int, *, why: str = "") -> None:
     """Raises KernelError (ESRCH: the process has ended and was reaped)."""
     try:
         _signal.pidfd_send_signal(fd, signal)

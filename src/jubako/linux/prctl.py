@@ -35,7 +35,7 @@ def prctl(option: int, arg2: int = 0, arg3: int = 0, arg4: int = 0, arg5: int = 
     return check(_prctl(option, arg2, arg3, arg4, arg5), "prctl", detail=f"option {option}, {arg2}")
 
 
-@traced(lambda on, *, why="": f"prctl PR_SET_DUMPABLE {int(on)}")
+@traced(lambda on, *, why="": f"# prctl(PR_SET_DUMPABLE, {int(on)})")
 def set_dumpable(on: bool, *, why: str = "") -> None:
     """Off: /proc/PID belongs to root and nobody without CAP_SYS_PTRACE may look into it."""
     check(_prctl(PR_SET_DUMPABLE, int(on), 0, 0, 0), "prctl", detail="PR_SET_DUMPABLE")
@@ -47,13 +47,13 @@ def set_no_new_privs(*, why: str = "") -> None:
     check(_prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl", detail="PR_SET_NO_NEW_PRIVS")
 
 
-@traced(lambda on=True, *, why="": f"prctl PR_SET_CHILD_SUBREAPER {int(on)}")
+@traced(lambda on=True, *, why="": f"# prctl(PR_SET_CHILD_SUBREAPER, {int(on)})")
 def set_child_subreaper(on: bool = True, *, why: str = "") -> None:
     """Orphaned descendants become children of this process."""
     check(_prctl(PR_SET_CHILD_SUBREAPER, int(on), 0, 0, 0), "prctl", detail="CHILD_SUBREAPER")
 
 
-@traced(lambda signal, *, why="": f"setpriv --pdeathsig {signal}")
+@traced(lambda signal, *, why="": f"setpriv --pdeathsig {int(signal)}")
 def set_pdeathsig(signal: int, *, why: str = "") -> None:
     """Send `signal` to this process when the thread that forked it ends.
 
@@ -63,7 +63,7 @@ def set_pdeathsig(signal: int, *, why: str = "") -> None:
     check(_prctl(PR_SET_PDEATHSIG, signal, 0, 0, 0), "prctl", detail="PR_SET_PDEATHSIG")
 
 
-@traced(lambda on, *, why="": f"prctl PR_SET_KEEPCAPS {int(on)}")
+@traced(lambda on, *, why="": f"# prctl(PR_SET_KEEPCAPS, {int(on)})")
 def set_keepcaps(on: bool, *, why: str = "") -> None:
     """Keep the permitted set when the last UID 0 is given up; exec resets it."""
     check(_prctl(PR_SET_KEEPCAPS, int(on), 0, 0, 0), "prctl", detail="PR_SET_KEEPCAPS")

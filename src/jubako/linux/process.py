@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 OUTPUT_LIMIT_BYTES = 64 << 20  # the largest answer anybody needs is `nft -j list ruleset`
 
+_SHOWN_BYTES = 64 << 10  # of a program's input, in the trace
+
 _DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ)  # what Python ignores and exec would keep
 
 
@@ -49,7 +51,15 @@ def find_program(name: str) -> str:
     raise Unavailable(f"{name} is not installed", subject=name)
 
 
-@traced(lambda argv, **_: join(argv))
+def _words(argv: Sequence[str], *, stdin: bytes = b"", **_: object) -> str:
+    """With what it reads as a here-document, whose tabs a shell removes from each line."""
+    if not stdin or len(stdin) > _SHOWN_BYTES:
+        return join(argv)
+    text = stdin.decode(errors="replace")
+    return f"{join(argv)} <<-'END'\n{text.rstrip(chr(10))}\nEND"
+
+
+@traced(_words, facts=lambda argv, **_: {"argv": list(argv)})
 def run(
     argv: Sequence[str],
     *,

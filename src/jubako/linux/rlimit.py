@@ -41,7 +41,17 @@ def number(name: str) -> int:
         raise InvalidArgument(f"unknown resource limit {name}", subject=name) from None
 
 
-@traced(lambda name, soft, hard, *, pid=0, why="": f"prlimit --{name[7:].lower()}={soft}:{hard}")
+def _word(limit: int) -> str:
+    limit &= INFINITY
+    return "unlimited" if limit == INFINITY else str(limit)
+
+
+@traced(
+    lambda name, soft, hard, *, pid=0, why="": (
+        f"prlimit --pid {pid or '$$'} --{name[7:].lower()}={_word(soft)}:{_word(hard)}"
+    ),
+    op="prlimit",
+)
 def set(name: str, soft: int, hard: int, *, pid: int = 0, why: str = "") -> None:
     """Set a limit of `pid` (0: this process); -1 and INFINITY are no limit."""
     limits = struct.pack("=QQ", soft & INFINITY, hard & INFINITY)

@@ -92,7 +92,13 @@ def flags_of(profile: Profile) -> int:
     return flags
 
 
-@traced(lambda bpf, flags=0, *, why="": f"seccomp --load {len(bpf) // 8}-instructions")
+@traced(
+    lambda bpf, flags=0, *, why="": (
+        f"# seccomp(2) with a filter of {len(bpf) // 8} instructions, as bwrap --seccomp loads"
+    ),
+    op="seccomp",
+    facts=lambda bpf, flags=0, *, why="": {"instructions": len(bpf) // 8, "flags": flags},
+)
 def load(bpf: bytes, flags: int = 0, *, why: str = "") -> None:
     """Filter the system calls of this thread and its children from now on, irrevocably.
 

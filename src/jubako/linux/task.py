@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 
 from jubako.errors import KernelError
 from jubako.linux._libc import MACHINE, check, function, get_errno, syscall
@@ -44,7 +45,23 @@ def set_io_priority(kind: int, priority: int, *, why: str = "") -> None:
     check(result, "ioprio_set", detail=f"class {kind}, priority {priority}")
 
 
-@traced(lambda *, why="": "keyctl session")
+@traced(
+    lambda policy, priority, *, why="": (
+        f"chrt --{policy.removeprefix('SCHED_').lower().replace('_', '-')} -p {priority} $$"
+    )
+)
+def set_scheduler(policy: str, priority: int, *, why: str = "") -> None:
+    """sched_setscheduler(2) on this process.  policy: SCHED_*, as `os` knows them.  OSError."""
+    os.sched_setscheduler(0, getattr(os, policy), os.sched_param(priority))
+
+
+@traced(lambda nice, *, why="": f"renice -n {nice} -p $$")
+def set_nice(nice: int, *, why: str = "") -> None:
+    """setpriority(2) on this process.  Raises OSError."""
+    os.setpriority(os.PRIO_PROCESS, 0, nice)
+
+
+@traced(lambda *, why="": "keyctl session - $SHELL")
 def join_session_keyring(*, why: str = "") -> None:
     """An empty session keyring in place of the caller's (keyctl(2)).  Raises KernelError."""
     if _keyctl(_KEYCTL_JOIN_SESSION_KEYRING, None) < 0:

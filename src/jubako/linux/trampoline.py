@@ -193,7 +193,10 @@ def _array(items: Sequence[str]) -> ctypes.Array[ctypes.c_char_p]:
     return (ctypes.c_char_p * (len(raw) + 1))(*raw, None)
 
 
-@traced(lambda path, argv, *, why="": f"exec -a {quote(argv[0])} {join([path, *argv[1:]])}")
+@traced(
+    lambda path, argv, *, why="": f"exec -a {quote(argv[0])} {join([path, *argv[1:]])}",
+    op="exec",
+)
 def _announce(path: str, argv: Sequence[str], *, why: str = "") -> None:
     """For the trace alone, which records calls that return: exec does not."""
 

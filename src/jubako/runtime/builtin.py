@@ -104,8 +104,10 @@ class BuiltinRuntime:
             setup.cgroup = cgroups.Cgroup(record["cgroup"]) if record["cgroup"] else None
             if setup.cgroup is not None:
                 _check_unused(setup.cgroup)
-                undo.callback(setup.cgroup.remove)
-                setup.cgroup.create(record["resources"])
+                undo.callback(setup.cgroup.remove, why="the container could not be made")
+                setup.cgroup.create(
+                    record["resources"], why="a group for the container's processes, to limit them"
+                )
             setup.listener = start_socket.listen(f"{directory}/{SOCKET}")
             temporary.callback(setup.listener.close)
             process = self._make_init(setup, record, undo, temporary)
@@ -164,7 +166,7 @@ class BuiltinRuntime:
                     record["pid"],
                     linux.get("uidMappings") or (),
                     linux.get("gidMappings") or (),
-                    why="IDs of the container are others on the host",
+                    why="which users of the host the container's users are",
                 )
                 channel.send("go", pid=record["pid"])
             elif message["kind"] == "hooks":
@@ -287,18 +289,19 @@ class BuiltinRuntime:
         cgroup = cgroups.Cgroup(record["cgroup"]) if record["cgroup"] else None
         # Without a PID namespace of its own a container's processes outlive its init.
         shared = record["namespaces"].get("pid") != ""
+        why = "the signal that was asked for"
         if cgroup is not None and (everything or (shared and signal == _SIGKILL)):
             if not everything and not alive(record):
                 raise _not_running(container_id)
-            cgroup.kill(signal)
+            cgroup.kill(signal, why=why)
             return
         handle = open_init(record)
         if handle is None:
             raise _not_running(container_id)
         try:
-            pidfd.send_signal(handle, signal)
+            pidfd.send_signal(handle, signal, why=why)
             if signal == _SIGKILL and cgroup is not None and cgroup.frozen():
-                cgroup.thaw()  # a frozen process of v1 does not even die
+                cgroup.thaw(why="a frozen process does not even die")
         except KernelError as error:
             if error.errno == errno.ESRCH:
                 raise _not_running(container_id) from error
@@ -310,13 +313,13 @@ class BuiltinRuntime:
         """See `Runtime.pause`."""
         record = self._running(container_id)
         self._require(record, "running", "pause")
-        self._cgroup(record).freeze()
+        self._cgroup(record).freeze(why=_PAUSE)
 
     def resume(self, container_id: str) -> None:
         """See `Runtime.resume`."""
         record = self._running(container_id)
         self._require(record, "paused", "resume")
-        self._cgroup(record).thaw()
+        self._cgroup(record).thaw(why="its processes go on where they were")
 
     def update(self, container_id: str, resources: dict[str, Any]) -> None:
         """See `Runtime.update`."""
@@ -389,8 +392,9 @@ class BuiltinRuntime:
         if record["cgroup"]:
             cgroup = cgroups.Cgroup(record["cgroup"])
             if record["namespaces"].get("pid") != "":
-                attempt(cgroup.kill)  # in another's PID namespace they outlive their init
-            attempt(cgroup.remove)
+                why = "in another's PID namespace its processes outlive its first one"
+                attempt(lambda: cgroup.kill(why=why))
+            attempt(lambda: cgroup.remove(why="the group is empty now"))
         errors += hooks.run_all(record["hooks"], "poststop", self._state(record, "stopped"))
         if not errors or not record["cgroup"] or not cgroup.exists():
             attempt(lambda: self._states.remove(container_id))
@@ -465,6 +469,7 @@ _INHERITED = (
 )
 
 _SIGKILL = int(signal.SIGKILL)
+_PAUSE = "its processes stay in memory and get no processor time any more"
 
 
 def _new_record(container_id: str, bundle: str, spec: Spec) -> Record:
@@ -507,7 +512,8 @@ def _check_unused(cgroup: cgroups.Cgroup) -> None:
         return
     if cgroup.pids():
         raise Conflict(f"the cgroup {cgroup.path} is not empty", subject=cgroup.path)
-    cgroup.thaw()  # left frozen by one that was killed, it would stop our init as it joins
+    # left frozen by one that was killed, it would stop our init as it joins
+    cgroup.thaw(why="it may have been left frozen")
 
 
 def _not_running(container_id: str) -> WrongState:

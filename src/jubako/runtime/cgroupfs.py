@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _FLAGS = MS_NOSUID | MS_NODEV | MS_NOEXEC
 
+_OWN = "the container's own group, as its limits and counters"
+
 
 def mount(
     root: Root, path: str, options: Options, cgroup: Cgroup | None, namespaces: Namespaces
@@ -63,7 +65,11 @@ def mount(
             _link_controllers(top, hierarchy, name)
         if options.flags & MS_RDONLY:
             mountapi.mount_setattr(
-                top, "", set=MOUNT_ATTR_RDONLY, flags=AT_EMPTY_PATH, why="the links are fixed"
+                top,
+                "",
+                set=MOUNT_ATTR_RDONLY,
+                flags=AT_EMPTY_PATH,
+                why="the names of the groups are fixed",
             )
     except OSError as error:
         if isinstance(error, KernelError):
@@ -94,8 +100,8 @@ def _mount_unified(target: int, path: str, options: Options, host: str, private:
 
 def _bind(target: int, host: str, options: Options) -> None:
     put, _clear = options.attributes()
-    copy = mountapi.clone_tree(host, recursive=False, attributes=put, why="its own cgroup")
+    copy = mountapi.clone_tree(host, recursive=False, attributes=put, why=_OWN)
     try:
-        attach(copy, target, why="its own cgroup")
+        attach(copy, target, why=_OWN)
     finally:
         os.close(copy)

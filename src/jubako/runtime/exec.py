@@ -26,7 +26,7 @@ import signal
 import struct
 
 from jubako.errors import KernelError, StartError, WrongState
-from jubako.linux import cgroups, ns, pidfd, prctl, signals
+from jubako.linux import cgroups, ns, pidfd, prctl, signals, trace
 from jubako.linux.clone import CLONE_PARENT, clone
 from jubako.linux.openat2 import open_in_root
 from jubako.runtime import process, words
@@ -123,7 +123,7 @@ def run(
             try:
                 _follow(ours, opened_console)
             except BaseException:
-                pidfd.send_signal(handle, signal.SIGKILL)
+                pidfd.send_signal(handle, signal.SIGKILL, why="the program could not be started")
                 pidfd.wait(handle)
                 os.close(handle)
                 raise
@@ -187,7 +187,7 @@ def _fork_inside(entry: Entry) -> int:
             gc.disable()
             os.close(read)
             _enter(entry)
-            pid = clone(CLONE_PARENT, why="appear in the container when all else is done")
+            pid = clone(CLONE_PARENT, why="it appears in the container when all else is done")
             if pid == 0:
                 os.close(write)
                 return 0
@@ -208,7 +208,7 @@ def _fork_inside(entry: Entry) -> int:
 def _child(entry: Entry) -> NoReturn:
     try:
         if entry.die_with_parent:
-            prctl.set_pdeathsig(signal.SIGKILL)
+            prctl.set_pdeathsig(signal.SIGKILL, why="it must not outlive who asked for it")
         os.setsid()
         _become(entry)
         process.close_descriptors(entry.channel.fileno(), entry.preserve_fds)
@@ -220,18 +220,19 @@ def _child(entry: Entry) -> NoReturn:
 
 
 def _enter(entry: Entry) -> None:
-    if entry.die_with_parent:
-        prctl.set_pdeathsig(signal.SIGKILL)  # the child sets its own: a fork clears it
+    trace.set_role("exec")
+    if entry.die_with_parent:  # the child sets its own: a fork clears it
+        prctl.set_pdeathsig(signal.SIGKILL, why="it must not outlive who asked for it")
     process.leave_keyring()
     signals.reset_all()
     os.umask(0)
     if entry.cgroup is not None:
-        entry.cgroup.join_self()
+        entry.cgroup.join_self(why="the container's limits hold for this process, too")
     entry.identity.set_oom_score()
     entry.identity.set_scheduler()
     entry.identity.set_label()
     if entry.flags:
-        ns.setns(entry.init, entry.flags, why="enter the container")
+        ns.setns(entry.init, entry.flags, why="from here on this process sees what the others see")
     if entry.flags & ns.CLONE_NEWUSER:
         become_namespace_root()
     # The namespace's root, in which setns has left us: that of init may be one of its own choice.
@@ -259,5 +260,5 @@ def _become(entry: Entry) -> None:
     if late is not None:
         identity.enter_directory(entry.root)
     if entry.die_with_parent:
-        prctl.set_pdeathsig(signal.SIGKILL)
+        prctl.set_pdeathsig(signal.SIGKILL, why="the change of the user has cleared it")
     identity.find_program()

@@ -278,7 +278,7 @@ def _spawn(
             console = _wait(handle, listener)
             status = pidfd.wait(handle)
         except BaseException:
-            pidfd.send_signal(handle, signal.SIGKILL)
+            pidfd.send_signal(handle, signal.SIGKILL, why="the container could not be started")
             pidfd.wait(handle)
             raise
         finally:

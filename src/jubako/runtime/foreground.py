@@ -35,7 +35,7 @@ def forward_signals(process: Process) -> None:
             _copy_size(process.console)
             return
         try:
-            pidfd.send_signal(process.pidfd, number)
+            pidfd.send_signal(process.pidfd, number, why="the signal was sent to us")
         except KernelError:
             pass  # it has just ended
 

@@ -17,9 +17,11 @@ import socket
 import stat
 
 from jubako.errors import JubakoError, KernelError, StartError
-from jubako.linux import prctl, pty, signals
+from jubako.linux import credentials, fds, prctl, pseudofile, pty, signals, trace
 from jubako.linux.mount import MS_SLAVE
+from jubako.linux.shell import quote
 from jubako.linux.statfs import DEVPTS_SUPER_MAGIC, filesystem_type
+from jubako.linux.trace import traced
 from jubako.runtime import cgroupfs, hooks, process, words
 from jubako.runtime.channel import Channel
 from jubako.runtime.options import PROPAGATION, Options
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from jubako.runtime.sources import Sources
 
 EXIT_FAILED = 1
+_ROOT_INSIDE = "it owns what comes into being in its user namespace from here on"
 
 # Hooks that run while the container is set up and the root is still the host's.
 HOST_HOOKS = ("prestart", "createRuntime", "createContainer")
@@ -91,6 +94,7 @@ def run(setup: Setup) -> NoReturn:
     channel = setup.channel
     try:
         gc.disable()  # a collection would copy every page that it marks
+        trace.set_role("init")
         _prepare(setup)
         channel = _wait_for_start(setup.listener)
         if hooks.any_of(setup.spec.get("hooks"), ("startContainer",)):
@@ -130,10 +134,11 @@ def _prepare(setup: Setup) -> None:
 
 def _leave_caller(setup: Setup) -> None:
     if setup.die_with_parent:
-        prctl.set_pdeathsig(signal.SIGKILL)  # set again after setuid, which clears it
+        # set again after setuid, which clears it
+        prctl.set_pdeathsig(signal.SIGKILL, why="no container goes on without its monitor")
         if os.getppid() not in (setup.parent_pid, 0):  # 0: the parent is outside our namespace
             os._exit(EXIT_FAILED)
-    prctl.set_dumpable(False)
+    prctl.set_dumpable(False, why="nobody in the container may look into this process")
     os.setsid()
     process.leave_keyring()
     signals.reset_all()
@@ -143,7 +148,7 @@ def _leave_caller(setup: Setup) -> None:
 def _join_cgroup(setup: Setup) -> None:
     # Before the cgroup namespace is made: its root is where the process is then.
     if setup.cgroup is not None:
-        setup.cgroup.join_self()
+        setup.cgroup.join_self(why="this process, and all that come from it, are in the group")
     setup.identity.set_oom_score()
     setup.identity.set_scheduler()
     setup.identity.set_label()
@@ -165,19 +170,20 @@ def _enter_namespaces(setup: Setup) -> None:
 def become_namespace_root() -> None:
     """UID and GID 0 of the user namespace just entered, which owns what is mounted from here."""
     try:
-        os.setresgid(0, 0, 0)
-        os.setresuid(0, 0, 0)
-        os.setgroups(())
+        credentials.setgid(0, why=_ROOT_INSIDE)
+        credentials.setuid(0, why=_ROOT_INSIDE)
+        credentials.setgroups((), why="the groups of the host's root are not the container's")
     except PermissionError:
         pass  # a map without 0, or setgroups denied: mounts below will say what is impossible
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise KernelError.from_oserror("become root of the namespace", error) from error
-    prctl.set_dumpable(False)
+    prctl.set_dumpable(False, why="nobody in the container may look into this process")
 
 
 def _mount(setup: Setup) -> None:
     spec, sources = setup.spec, setup.sources
+    trace.set_root(setup.state["rootfs"])
     root = Root(sources.root)
     root.attach()
     for index, mount in enumerate(spec.get("mounts") or ()):
@@ -223,7 +229,7 @@ def open_terminal(devpts: int, size: tuple[int, int] | None, identity: Identity)
     if size is not None:
         pty.set_size(master, *size)
     try:
-        os.fchown(slave, identity.uid, -1)
+        fds.chown(slave, identity.uid, why="the terminal belongs to the program's user")
     except OSError:
         pass  # a user that is not mapped; the terminal then stays root's
     return master, slave
@@ -242,14 +248,15 @@ def _set_names(setup: Setup) -> None:
     hostname, domain = setup.spec.get("hostname"), setup.spec.get("domainname")
     if hostname:
         try:
-            _sethostname(hostname)
+            _sethostname(hostname, why="the name that the container has for itself")
         except OSError as error:
             raise KernelError("sethostname", error.errno or 0, path=hostname) from error
     if domain:
-        _write_sysctl("kernel.domainname", domain)
+        _write_sysctl("kernel.domainname", domain, why="its domain, as NIS knows it")
 
 
-def _sethostname(name: str) -> None:
+@traced(lambda name, *, why="": f"hostname {quote(name)}", op="sethostname")
+def _sethostname(name: str, *, why: str = "") -> None:
     socket.sethostname(name)
 
 
@@ -257,18 +264,14 @@ def _write_sysctls(setup: Setup) -> None:
     # Through the host's /proc: these files show the namespaces of whoever opens them, and no
     # mount of the container can stand in their place (CVE-2025-52881).
     for key, value in (setup.spec["linux"].get("sysctl") or {}).items():
-        _write_sysctl(key, value)
+        _write_sysctl(key, value, why="a setting of the kernel that each namespace has of its own")
 
 
-def _write_sysctl(key: str, value: str) -> None:
+def _write_sysctl(key: str, value: str, *, why: str) -> None:
     path = f"/proc/sys/{key.replace('.', '/') if '/' not in key else key}"
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.write(fd, value.encode())
-        finally:
-            os.close(fd)
-    except OSError as error:
+        pseudofile.write(path, value, why=why)
+    except KernelError as error:
         raise KernelError("write sysctl", error.errno or 0, path=key, detail=value) from error
 
 
@@ -305,6 +308,7 @@ def _switch_root(setup: Setup) -> None:
         root.switch_without_pivot(propagation)
     else:
         root.pivot(propagation)
+    trace.set_root("")
 
 
 def _become_user(setup: Setup) -> None:
@@ -323,7 +327,7 @@ def _become_user(setup: Setup) -> None:
     if late:
         identity.enter_directory(setup.sources.root)
     if setup.die_with_parent:
-        prctl.set_pdeathsig(signal.SIGKILL)
+        prctl.set_pdeathsig(signal.SIGKILL, why="the change of the user has cleared it")
     identity.find_program()
 
 
@@ -342,7 +346,7 @@ def connect_stdio(stdio: Stdio, identity: Identity) -> None:
         if info.st_uid == identity.uid or stat.S_ISCHR(info.st_mode) and not os.isatty(number):
             continue  # /dev/null stays the host's
         try:
-            os.fchown(number, identity.uid, -1)
+            fds.chown(number, identity.uid, why="its user may open /dev/stdout again")
         except OSError:
             pass  # not mapped, or a read-only file system: /dev/stdout cannot be reopened then
 

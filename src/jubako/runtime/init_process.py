@@ -39,12 +39,13 @@ def open_init(record: Record) -> int | None:
 
 def kill_and_wait(handle: int, record: Record) -> None:
     try:
-        pidfd.send_signal(handle, signal.SIGKILL)
+        pidfd.send_signal(handle, signal.SIGKILL, why="the container's first process must end")
     except KernelError as error:
         if error.errno != errno.ESRCH:
             raise
     if record["cgroup"]:
-        cgroups.Cgroup(record["cgroup"]).kill()  # thaws, too
+        # thaws, too
+        cgroups.Cgroup(record["cgroup"]).kill(why="no process of the container may be left")
     poll = select.poll()
     poll.register(handle, select.POLLIN)
     deadline = time.monotonic() + KILL_TIMEOUT_S
@@ -60,7 +61,7 @@ def kill_and_wait(handle: int, record: Record) -> None:
 def kill_and_reap(handle: int) -> None:
     """End a half made init, which is a child of ours."""
     try:
-        pidfd.send_signal(handle, signal.SIGKILL)
+        pidfd.send_signal(handle, signal.SIGKILL, why="the container could not be made")
         pidfd.wait(handle)
     except KernelError as error:
         if error.errno not in (errno.ESRCH, errno.ECHILD):

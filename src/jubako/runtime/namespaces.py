@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import os
 import struct
+import time
 
 from jubako.errors import InvalidArgument, KernelError
-from jubako.linux import idmap, interface, ns, prctl, task
+from jubako.linux import idmap, interface, ns, prctl, pseudofile, task, trace
 from jubako.linux.clone import CLONE_PARENT, clone
 
 TYPE_CHECKING = False
@@ -23,10 +24,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
+_PID_1 = "the container's first process, which is number 1 in there"
 SAME, NEW = -1, -2  # instead of a descriptor: the caller's PID namespace, one that does not exist
 
 # setns by the child, in this order: the mount namespace takes away the host's paths.  The user
 # namespace comes before these, it gives the rights; PID and time have their own ways.
+_JOINED = {
+    "network": "its network stack is there already: made before, or that of another container",
+    "ipc": "it shares memory and message queues with another container",
+    "mount": "it sees the files of another container",
+    "uts": "it has the name of another container",
+    "cgroup": "it sees the groups of another container",
+}
 _ORDER = ("cgroup", "ipc", "uts", "network", "mount")
 
 
@@ -80,7 +89,7 @@ class Namespaces:
     def fork(self) -> int:
         """Fork into the PID namespace; 0 in the child, which then calls `enter_user` and so on."""
         if "user" in self.new and "pid" in self.new:
-            return clone(ns.CLONE_NEWUSER | ns.CLONE_NEWPID)
+            return clone(ns.CLONE_NEWUSER | ns.CLONE_NEWPID, why=_PID_1)
         if "user" in self.joined and "pid" in self.new:
             return self._fork_through_user()
         if not self.own("pid"):
@@ -93,8 +102,12 @@ class Namespaces:
         if between == 0:
             try:
                 os.close(read)
-                ns.setns(self.joined["user"], ns.CLONE_NEWUSER, why="it owns the PID namespace")
-                pid = clone(ns.CLONE_NEWPID | CLONE_PARENT)
+                ns.setns(
+                    self.joined["user"],
+                    ns.CLONE_NEWUSER,
+                    why="the user namespace that is to own the new processes",
+                )
+                pid = clone(ns.CLONE_NEWPID | CLONE_PARENT, why=_PID_1)
                 if pid == 0:
                     os.close(write)
                     return 0
@@ -120,16 +133,24 @@ class Namespaces:
     def enter_user(self) -> None:
         """The user namespace; a new one has no maps when this returns."""
         if "user" in self.joined and "pid" not in self.new:
-            ns.setns(self.joined["user"], ns.CLONE_NEWUSER, why="share the user namespace")
+            ns.setns(
+                self.joined["user"],
+                ns.CLONE_NEWUSER,
+                why="the container shares it with another one",
+            )
         elif "user" in self.new and "pid" not in self.new:
-            ns.unshare(ns.CLONE_NEWUSER, why="IDs of the container are others on the host")
+            ns.unshare(ns.CLONE_NEWUSER, why="users in the container are others on the host")
 
     def enter_time(self, offsets: Mapping[str, Any] | None = None) -> None:
         """The time namespace; offsets: OCI timeOffsets of a new one."""
         if "time" in self.joined:
-            ns.setns(self.joined["time"], ns.CLONE_NEWTIME, why="share the clocks")
+            ns.setns(
+                self.joined["time"],
+                ns.CLONE_NEWTIME,
+                why="the container shares it with another one",
+            )
         elif "time" in self.new:
-            ns.unshare(ns.CLONE_NEWTIME, why="clocks of its own")
+            ns.unshare(ns.CLONE_NEWTIME, why="the container gets clocks of its own")
             _enter_time(offsets or {})
 
     def enter(self) -> None:
@@ -137,15 +158,15 @@ class Namespaces:
         for kind in _ORDER:
             fd = self.joined.get(kind)
             if fd is not None:
-                ns.setns(fd, ns.KINDS[kind][0], why=f"share the {kind} namespace")
+                ns.setns(fd, ns.KINDS[kind][0], why=_JOINED[kind])
         flags = 0
         for kind in _ORDER:
             if kind in self.new:
                 flags |= ns.KINDS[kind][0]
         if flags:
-            ns.unshare(flags, why="a view of the container's own")
+            ns.unshare(flags, why="the container gets its own of each of these")
         if "network" in self.new:
-            interface.set_up("lo", why="every network namespace has its loopback")
+            interface.set_up("lo", why="programs in the container reach one another")
 
 
 def fork_in(namespace: int) -> int:
@@ -155,15 +176,19 @@ def fork_in(namespace: int) -> int:
     own = ns.open_ns("self", "pid")
     try:
         if namespace == NEW:
-            ns.unshare(ns.CLONE_NEWPID, why="the next child is PID 1 of the container")
+            ns.unshare(
+                ns.CLONE_NEWPID, why="the next process that this one starts is number 1 in there"
+            )
         else:
-            ns.setns(namespace, ns.CLONE_NEWPID, why="the next child joins the container")
+            ns.setns(
+                namespace, ns.CLONE_NEWPID, why="the next process that this one starts is in there"
+            )
         pid = -1
         try:
             pid = fork()
         finally:
             if pid != 0:
-                ns.setns(own, ns.CLONE_NEWPID, why="later children stay outside")
+                ns.setns(own, ns.CLONE_NEWPID, why="all others that it starts stay outside")
         return pid
     finally:
         os.close(own)
@@ -193,10 +218,14 @@ def fork_quietly(fork: Callable[[], int], child: Callable[[], Any]) -> int:
 
 def fork() -> int:
     """fork(2).  Raises KernelError."""
+    started = time.monotonic()
     try:
-        return os.fork()
+        pid = os.fork()
     except OSError as error:
         raise KernelError.from_oserror("fork", error) from error
+    if pid and trace.listening():
+        trace.note("fork", "process", "# fork(2)", "the process that becomes the program", started)
+    return pid
 
 
 def _enter_time(offsets: Mapping[str, Any]) -> None:
@@ -209,13 +238,14 @@ def _enter_time(offsets: Mapping[str, Any]) -> None:
     path = "/proc/self/timens_offsets"
     try:
         if lines:
-            with open(path, "wb", buffering=0) as file:
-                file.write(lines.encode())
+            pseudofile.write(path, lines, why="how far its clocks are from the host's")
         fd = os.open("/proc/self/ns/time_for_children", os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        raise KernelError.from_oserror("write", error, path=path) from error
+        raise KernelError.from_oserror("open", error) from error
     try:
-        ns.setns(fd, ns.CLONE_NEWTIME, why="a clock of its own")
+        before = time.monotonic()
+        ns.setns(fd, ns.CLONE_NEWTIME, why="this process has the container's clocks, too")
+        trace.clock_moved(time.monotonic() - before)
     finally:
         os.close(fd)
 
@@ -225,12 +255,14 @@ def open_user_namespace(uid_map: list[dict[str, int]], gid_map: list[dict[str, i
     ours, theirs = os.pipe2(os.O_CLOEXEC)
     pid = -1
     try:
-        pid = clone(ns.CLONE_NEWUSER)
+        pid = clone(ns.CLONE_NEWUSER, why="a table of users, for a mount that shows other owners")
         if pid == 0:
             os.close(theirs)
             os.read(ours, 1)  # until the parent has what it wants
             os._exit(0)
-        idmap.write(pid, uid_map, gid_map, why="the mount shows other IDs")
+        idmap.write(
+            pid, uid_map, gid_map, why="which owners of files the mount shows as which others"
+        )
         return ns.open_ns(pid, "user")
     finally:
         os.close(ours)

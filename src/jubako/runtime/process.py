@@ -24,7 +24,18 @@ import os
 import stat
 
 from jubako.errors import InvalidArgument, KernelError, StartError, Unsupported
-from jubako.linux import caps, fds, prctl, rlimit, seccomp, task, trace, trampoline
+from jubako.linux import (
+    caps,
+    credentials,
+    fds,
+    prctl,
+    pseudofile,
+    rlimit,
+    seccomp,
+    task,
+    trace,
+    trampoline,
+)
 from jubako.linux.openat2 import open_file_in_root, open_in_root
 from jubako.runtime import words
 
@@ -35,6 +46,7 @@ if TYPE_CHECKING:
     ProcessSpec = dict[str, Any]
 
 _SYS_ADMIN = 1 << caps.NUMBERS["CAP_SYS_ADMIN"]
+_SCHEDULER = "whose turn it is when a processor is busy"
 _PASSWD_LIMIT_BYTES = 1 << 20  # CVE-2026-47262: a file of the image must not be read without end
 _PERSONALITIES = {"LINUX": task.PER_LINUX, "LINUX32": task.PER_LINUX32}
 _IO_CLASSES = {
@@ -43,6 +55,7 @@ _IO_CLASSES = {
     "IOPRIO_CLASS_IDLE": task.IOPRIO_CLASS_IDLE,
 }
 
+_FILTER = "only the system calls that containers need; others fail, here and in all children"
 _SETS = ("bounding", "effective", "permitted", "inheritable", "ambient")
 
 
@@ -122,14 +135,16 @@ class Identity:
     def set_oom_score(self) -> None:
         """Before the user changes: afterwards /proc/self/oom_score_adj is root's."""
         if self.oom_score_adj is not None:
-            _write_proc("/proc/self/oom_score_adj", str(self.oom_score_adj))
+            why = "who ends first when the host is out of memory, from -1000 to 1000"
+            pseudofile.write("/proc/self/oom_score_adj", str(self.oom_score_adj), why=why)
 
     def raise_limits(self) -> None:
         """Raise hard limits while that is allowed; the rest follows just before exec."""
         for name, _soft, hard in self.limits:
             soft_now, hard_now = rlimit.get(name)
             if hard & rlimit.INFINITY > hard_now:
-                rlimit.set(name, soft_now, hard)
+                why = "a higher limit of this kind; later this process may not set it any more"
+                rlimit.set(name, soft_now, hard, why=why)
 
     def enter_directory(self, root: int = -100) -> None:
         """Change to the working directory, once as root and, where that is not allowed, later.
@@ -151,21 +166,25 @@ class Identity:
 
     def assume(self) -> None:
         """Become the user, with the capabilities that the lookup of the program is decided by."""
-        caps.drop_bounding(self.bounding)
-        prctl.set_keepcaps(True)
+        caps.drop_bounding(self.bounding, why="no program in the container can ever get the others")
+        prctl.set_keepcaps(True, why="a change of the user must not take the capabilities yet")
         try:
             _set_groups(self.groups)
-            os.setresgid(self.gid, self.gid, self.gid)
-            os.setresuid(self.uid, self.uid, self.uid)
+            credentials.setgid(self.gid, why="the group that the program runs as")
+            credentials.setuid(self.uid, why="the user that the program runs as")
         except OSError as error:
             detail = f"{self.uid}:{self.gid}"
             raise KernelError("set user", error.errno or 0, path=detail) from error
-        prctl.set_keepcaps(False)
+        prctl.set_keepcaps(False, why="the user is changed; from here on the usual rule holds")
         # A change of IDs makes a process dumpable again where /proc/sys/fs/suid_dumpable says so.
-        prctl.set_dumpable(False)
+        why = "the change of the user may have opened this process to others of that user"
+        prctl.set_dumpable(False, why=why)
         _effective, permitted, _inheritable = caps.get()
         extra = 0 if self.no_new_privs or self.filter is None else _SYS_ADMIN & permitted
-        caps.set(self.effective | extra, self.permitted | extra, self.inheritable)
+        why = "what the program will have; CAP_SYS_ADMIN stays until the filter is loaded"
+        if not extra:
+            why = "what the program will have, so that its file is looked up with its rights"
+        caps.set(self.effective | extra, self.permitted | extra, self.inheritable, why=why)
         os.umask(self.umask)
 
     def find_program(self) -> None:
@@ -177,39 +196,41 @@ class Identity:
         memfd = trampoline.prepare(error_fd)
         os.set_inheritable(error_fd, True)
         for name, soft, hard in self.limits:
-            rlimit.set(name, soft, hard)
+            rlimit.set(name, soft, hard, why="what each process may use: soft limit, hard limit")
         if self.no_new_privs:
-            prctl.set_no_new_privs()
+            prctl.set_no_new_privs(why="no file, setuid or not, gives it more rights than it has")
         elif self.filter is not None:
-            seccomp.load(self.filter, self.filter_flags)
-        caps.set(self.effective, self.permitted, self.inheritable)
+            seccomp.load(self.filter, self.filter_flags, why=_FILTER)
+        caps.set(self.effective, self.permitted, self.inheritable, why="what the program has")
         if self.ambient:
-            caps.set_ambient(self.ambient)
+            why = "what the program has although its user is not root"
+            caps.set_ambient(self.ambient, why=why)
         if self.no_new_privs and self.filter is not None:
-            seccomp.load(self.filter, self.filter_flags)  # nothing of ours but exec comes after it
+            # nothing of ours but exec comes after it
+            seccomp.load(self.filter, self.filter_flags, why=_FILTER)
         trampoline.execute(memfd, self.path, self.arguments, self.environment)
 
     def set_label(self) -> None:
         """The AppArmor profile or SELinux label from the next exec on."""
         if self.label is not None:
             path, text = self.label
-            _write_proc(path, text)
+            pseudofile.write(path, text, why="the security label of the program")
 
     def set_scheduler(self) -> None:
         """process.scheduler and ioPriority; SCHED_DEADLINE has no wrapper in Python."""
         if self.io_priority:
             kind = _IO_CLASSES[self.io_priority["class"]]
-            task.set_io_priority(kind, self.io_priority["priority"])
+            why = "whose turn it is when a disk is busy"
+            task.set_io_priority(kind, self.io_priority["priority"], why=why)
         if not self.scheduler:
             return
         policy = self.scheduler.get("policy", "SCHED_OTHER")
-        number = getattr(os, policy, None)
-        if number is None:
+        if not hasattr(os, policy):
             raise Unsupported(f"scheduler policy {policy}")
         try:
-            os.sched_setscheduler(0, number, os.sched_param(self.scheduler.get("priority") or 0))
+            task.set_scheduler(policy, self.scheduler.get("priority") or 0, why=_SCHEDULER)
             if "nice" in self.scheduler:
-                os.setpriority(os.PRIO_PROCESS, 0, self.scheduler["nice"])
+                task.set_nice(self.scheduler["nice"], why=_SCHEDULER)
         except OSError as error:
             raise KernelError.from_oserror(f"set scheduler {policy}", error) from error
 
@@ -234,7 +255,7 @@ def _label(process: ProcessSpec) -> tuple[str, str] | None:
 def leave_keyring() -> None:
     """A session keyring of its own: the caller's may hold keys of the host."""
     try:
-        task.join_session_keyring()
+        task.join_session_keyring(why="the kernel's keys of the caller stay outside")
     except KernelError as error:
         # EPERM: a filter around us; the container's will be at least as strict
         if error.errno not in (errno.ENOSYS, errno.EPERM):
@@ -248,7 +269,7 @@ def set_personality(personality: dict[str, Any] | None) -> None:
     domain = personality.get("domain", "LINUX")
     if domain not in _PERSONALITIES or personality.get("flags"):
         raise Unsupported(f"personality {domain} {personality.get('flags') or ''}".rstrip())
-    task.set_personality(_PERSONALITIES[domain])
+    task.set_personality(_PERSONALITIES[domain], why="what kind of machine programs believe in")
 
 
 def check_directory(wanted: str) -> None:
@@ -265,24 +286,13 @@ def check_directory(wanted: str) -> None:
 
 def _set_groups(groups: list[int]) -> None:
     try:
-        os.setgroups(groups)
+        credentials.setgroups(groups, why="the further groups of the program's user")
     except PermissionError:
         # A user namespace whose maps an unprivileged user wrote denies setgroups(2) for good.
         with open("/proc/self/setgroups", "rb") as file:
             denied = file.read().startswith(b"deny")
         if groups or not denied:
             raise
-
-
-def _write_proc(path: str, text: str) -> None:
-    try:
-        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.write(fd, text.encode())
-        finally:
-            os.close(fd)
-    except OSError as error:
-        raise KernelError("write", error.errno or 0, path=path, detail=text) from error
 
 
 def _search_path(environment: list[str]) -> str:

@@ -14,7 +14,7 @@ import os
 import stat
 
 from jubako.errors import InvalidArgument, KernelError
-from jubako.linux import mountapi
+from jubako.linux import mountapi, trace
 from jubako.linux.mount import (
     MNT_DETACH,
     MS_BIND,
@@ -36,6 +36,7 @@ from jubako.linux.openat2 import (
     open_in_root,
     openat2,
 )
+from jubako.linux.shell import quote
 from jubako.linux.statfs import DEVPTS_SUPER_MAGIC, PROC_SUPER_MAGIC, filesystem_type
 from jubako.linux.trace import traced
 from jubako.runtime import copyup
@@ -66,6 +67,22 @@ _LINKS = {
     "stderr": "/proc/self/fd/2",
 }
 _TYPES = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
+
+# Why each of these is mounted, by path or by type of file system.
+_PURPOSES = {
+    "proc": "/proc tells about processes: those of the container, as its PID namespace counts them",
+    "sysfs": "/sys tells about devices and the kernel",
+    "/dev": "/dev holds devices; the container's has only the harmless ones, made below",
+    "devpts": "terminals of the container's own",
+    "mqueue": "message queues of the container's own",
+    "/dev/shm": "memory that processes of the container share",
+    "/sys/fs/cgroup": "a directory for the groups that the container may look at",
+    "cgroup": "the container's own group, as its limits and counters",
+    "cgroup2": "the container's own group, as its limits and counters",
+}
+_DEVICES = "the devices that every container has"
+_LINKED = "names that programs expect in /dev"
+_SHARED = "mounts in here and on the host are seen by each other, as was asked for"
 
 # Files of /proc that lxcfs and its like replace, the same as with runc.
 _OVER_PROC = frozenset(
@@ -98,8 +115,12 @@ class Root:
 
         pivot_root(2) wants a mount point; this one needs no directory of the host.
         """
-        set_propagation("/", MS_PRIVATE | MS_REC, why="nothing that happens here reaches the host")
-        attach(self.fd, "/", why="the container's root becomes a mount point")
+        set_propagation(
+            "/", MS_PRIVATE | MS_REC, why="nothing that is mounted here reaches the host"
+        )
+        attach(
+            self.fd, "/", why="the container's root directory: for now it is a mount like others"
+        )
 
     # --- targets -----------------------------------------------------------------------------
 
@@ -164,7 +185,9 @@ class Root:
         try:
             self._check_is_proc(target, path, source.fd)
             self._check_over_proc(target, path, source.fd)
-            attach(source.fd, target, why=f"bind at {path}")
+            attach(
+                source.fd, target, why=f"{path} of the container: a file or directory of the host"
+            )
         except KernelError as error:
             raise KernelError("mount", error.errno or 0, path=path, detail="bind") from error
         finally:
@@ -197,7 +220,7 @@ class Root:
                     set=options.set_all,
                     clear=options.clear_all,
                     flags=AT_EMPTY_PATH | AT_RECURSIVE,
-                    why=path,
+                    why=f"options of {path} that hold for all mounts below it",
                 )
             finally:
                 os.close(top)
@@ -266,7 +289,11 @@ class Root:
         try:
             depth = AT_RECURSIVE if flags & MS_REC else 0
             mountapi.mount_setattr(
-                top, "", propagation=flags & ~MS_REC, flags=AT_EMPTY_PATH | depth, why=path
+                top,
+                "",
+                propagation=flags & ~MS_REC,
+                flags=AT_EMPTY_PATH | depth,
+                why=f"who sees what is mounted below {path} later",
             )
         finally:
             os.close(top)
@@ -290,17 +317,18 @@ class Root:
                 if path in sources:
                     self.bind(sources[path], path)
                 else:
-                    _make_device(dev, name, stat.S_IFCHR | 0o666, os.makedev(major, minor))
+                    number = os.makedev(major, minor)
+                    _make_device(dev, name, stat.S_IFCHR | 0o666, number, why=_DEVICES)
             for path, device in wanted.items():
                 if path in sources:
                     self.bind(sources[path], path)
                 else:
                     self._make_spec_device(device)
             for name, target in _LINKS.items():
-                _make_link(dev, name, target)
+                _make_link(dev, name, target, why=_LINKED)
             if os.path.exists("/proc/kcore"):
-                _make_link(dev, "core", "/proc/kcore")
-            _make_link(dev, "ptmx", "pts/ptmx", replace=True)
+                _make_link(dev, "core", "/proc/kcore", why=_LINKED)
+            _make_link(dev, "ptmx", "pts/ptmx", replace=True, why=_LINKED)
             if console:
                 fd = os.open(
                     "console", os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o620, dir_fd=dev
@@ -334,6 +362,7 @@ class Root:
                 number,
                 device.get("uid") or 0,
                 device.get("gid") or 0,
+                why=f"{path}, a device of the host that the container was given",
             )
         finally:
             os.close(directory)
@@ -348,7 +377,8 @@ class Root:
             raise KernelError("bind /dev/console", errno.ENODEV, detail="not on devpts")
         target = openat2(self.fd, "dev/console", os.O_PATH | os.O_NOFOLLOW, 0, _REAL)
         try:
-            mount_on(target, f"/proc/self/fd/{slave}", "", MS_BIND, "", "/dev/console")
+            why = "/dev/console is the container's terminal"
+            mount_on(target, f"/proc/self/fd/{slave}", "", MS_BIND, "", "/dev/console", why=why)
         finally:
             os.close(target)
 
@@ -364,13 +394,17 @@ class Root:
                     continue
                 try:
                     if stat.S_ISDIR(os.fstat(target).st_mode):
-                        mount_on(target, "tmpfs", "tmpfs", MS_RDONLY, label, path)
+                        why = (
+                            f"hide {path}, which tells about the host: an empty directory covers it"
+                        )
+                        mount_on(target, "tmpfs", "tmpfs", MS_RDONLY, label, path, why=why)
                         continue
                     if null < 0:
                         null = self._open_null()
-                    copy = mountapi.clone_tree(null, recursive=False, why=f"hide {path}")
+                    why = f"hide {path}, which tells about the host: /dev/null covers it"
+                    copy = mountapi.clone_tree(null, recursive=False, why=why)
                     try:
-                        attach(copy, target, why=f"hide {path}")
+                        attach(copy, target, why=why)
                     finally:
                         os.close(copy)
                 finally:
@@ -401,9 +435,12 @@ class Root:
         if target < 0:
             return
         try:
-            copy = mountapi.clone_tree(target, attributes=MOUNT_ATTR_RDONLY, why=f"keep {path}")
+            why = f"{path} can be read and not changed: it holds settings of the whole machine"
+            if not path.startswith(("/proc/", "/sys/")):
+                why = f"{path} can be read and not changed"
+            copy = mountapi.clone_tree(target, attributes=MOUNT_ATTR_RDONLY, why=why)
             try:
-                attach(copy, target, why=f"{path} is read-only")
+                attach(copy, target, why=why)
             finally:
                 os.close(copy)
         finally:
@@ -420,7 +457,11 @@ class Root:
     def make_root_readonly(self) -> None:
         """The root's own mount, not those on it."""
         mountapi.mount_setattr(
-            self.fd, "", set=MOUNT_ATTR_RDONLY, flags=AT_EMPTY_PATH, why="read-only root"
+            self.fd,
+            "",
+            set=MOUNT_ATTR_RDONLY,
+            flags=AT_EMPTY_PATH,
+            why="the container may not change its own file system (--read-only)",
         )
 
     # --- the switch --------------------------------------------------------------------------
@@ -430,14 +471,16 @@ class Root:
         old = os.open("/", _DIRECTORY | os.O_CLOEXEC)
         try:
             os.fchdir(self.fd)
-            pivot_root(".", ".", why="the container's root")
+            pivot_root(".", ".", why="from here on / is the container's root directory")
             os.fchdir(old)
-            umount2(".", MNT_DETACH, why="the host's files are gone from here")
+            umount2(
+                ".", MNT_DETACH, why="the host's files are gone from here, and no path leads back"
+            )
             os.chdir("/")
         finally:
             os.close(old)
         if propagation & MS_SHARED:
-            set_propagation("/", propagation, why="rootfsPropagation")
+            set_propagation("/", propagation, why=_SHARED)
 
     def switch_without_pivot(self, propagation: int) -> None:
         """The same for a host whose root is a ramfs, where pivot_root(2) is refused (--no-pivot).
@@ -446,16 +489,22 @@ class Root:
         could lead there is closed before the program runs.
         """
         os.fchdir(self.fd)
-        os.chroot(".")
+        _chroot(".", why="from here on / is the container's root directory (--no-pivot)")
         os.chdir("/")
         if propagation & MS_SHARED:
-            set_propagation("/", propagation, why="rootfsPropagation")
+            set_propagation("/", propagation, why=_SHARED)
 
 
-def mount_on(target: int, source: str, fstype: str, flags: int, data: str, path: str) -> None:
-    """mount(2) on a descriptor; the error names the path that the user knows."""
+def mount_on(
+    target: int, source: str, fstype: str, flags: int, data: str, path: str, *, why: str = ""
+) -> None:
+    """mount(2) on a descriptor; the error names the path that the user knows.
+
+    why: by default what a file system of this type is for.
+    """
+    why = why or _PURPOSES.get(path) or _PURPOSES.get(fstype) or f"{path}, a file system of its own"
     try:
-        mount(source, f"/proc/self/fd/{target}", fstype or None, flags, data, why=f"at {path}")
+        mount(source, f"/proc/self/fd/{target}", fstype or None, flags, data, why=why)
     except KernelError as error:
         raise KernelError("mount", error.errno or 0, path=path, detail=error.detail) from error
 
@@ -465,14 +514,28 @@ def _is_null(fd: int) -> bool:
     return stat.S_ISCHR(info.st_mode) and info.st_rdev == os.makedev(1, 3)
 
 
+def _device_words(
+    directory: int, name: str, mode: int, number: int, uid: int = 0, gid: int = 0, *, why: str = ""
+) -> str:
+    path = quote(f"{trace.place(directory)}/{name}")
+    kind = "b" if stat.S_ISBLK(mode) else "c"
+    numbers = f"{kind} {os.major(number)} {os.minor(number)}" if not stat.S_ISFIFO(mode) else "p"
+    owner = f" && chown {uid}:{gid} {path}" if uid or gid else ""
+    return f"mknod -m {mode & 0o7777:o} {path} {numbers}{owner}"
+
+
 @traced(
-    lambda directory, name, mode, number, uid=0, gid=0: (
-        f"mknod -m {mode & 0o7777:o} {name} "
-        f"{'b' if stat.S_ISBLK(mode) else 'c'} {os.major(number)} {os.minor(number)}"
-    )
+    _device_words,
+    op="mknod",
+    facts=lambda directory, name, mode, number, uid=0, gid=0, *, why="": {
+        "path": f"{trace.place(directory)}/{name}",
+        "mode": f"{mode & 0o7777:o}",
+        "major": os.major(number),
+        "minor": os.minor(number),
+    },
 )
 def _make_device(
-    directory: int, name: str, mode: int, number: int, uid: int = 0, gid: int = 0
+    directory: int, name: str, mode: int, number: int, uid: int = 0, gid: int = 0, *, why: str = ""
 ) -> None:
     try:
         os.mknod(name, mode, number, dir_fd=directory)
@@ -488,7 +551,24 @@ def _make_device(
         os.chown(name, uid, gid, dir_fd=directory, follow_symlinks=False)
 
 
-def _make_link(directory: int, name: str, target: str, *, replace: bool = False) -> None:
+@traced(lambda path, *, why="": f"chroot {quote(trace.here())}", op="chroot")
+def _chroot(path: str, *, why: str = "") -> None:
+    os.chroot(path)
+
+
+@traced(
+    lambda directory, name, target, *, replace=False, why="": (
+        f"ln -s{'f' if replace else ''} {target} {quote(f'{trace.place(directory)}/{name}')}"
+    ),
+    op="symlink",
+    facts=lambda directory, name, target, *, replace=False, why="": {
+        "path": f"{trace.place(directory)}/{name}",
+        "target": target,
+    },
+)
+def _make_link(
+    directory: int, name: str, target: str, *, replace: bool = False, why: str = ""
+) -> None:
     try:
         os.symlink(target, name, dir_fd=directory)
     except FileExistsError:

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 _PROPAGATION_BITS = MS_PRIVATE | MS_SLAVE | MS_SHARED | MS_UNBINDABLE
 
 
+_FOLLOW = "what the host mounts below it later appears in the container; nothing comes back"
+_OPTIONS = "the options that were asked for this mount"
+
+
 class Source:
     """A bind's source: a detached mount and whether it is a directory."""
 
@@ -81,13 +85,14 @@ def open_sources(
         shared = spec["linux"].get("rootfsPropagation") or ""
         if shared and shared not in PROPAGATION:
             raise InvalidArgument(f"unknown rootfsPropagation {shared!r}")
-        sources.root = _clone(path, "root file system", recursive=True)
+        why = "what will be the container's root directory"
+        sources.root = _clone(path, "root file system", recursive=True, why=why)
         # As runc: without a wish of the spec, what the host mounts later still arrives, and
         # nothing ever goes back.
         wanted = PROPAGATION.get(shared, MS_SLAVE | MS_REC)
         if wanted & MS_SHARED:
             wanted = MS_SLAVE | MS_REC  # pivot_root(2) refuses a shared root: it is made so after
-        _propagate(sources.root, wanted)
+        _propagate(sources.root, wanted, why=_FOLLOW)
         for index, mount in enumerate(spec.get("mounts") or ()):
             chosen = options[index]
             if chosen.bind or mount.get("type") == "bind":
@@ -95,7 +100,8 @@ def open_sources(
                 maps = _id_maps(mount, chosen, spec["linux"])
                 sources.mounts[index] = _open_bind(path, chosen, "shared" in shared, maps)
         for path in devices or ():
-            fd = _clone(path, "device", recursive=False)
+            why = f"the device {path}, which cannot be made in a user namespace"
+            fd = _clone(path, "device", recursive=False, why=why)
             sources.devices[path] = Source(fd, False)
     except BaseException:
         sources.close()
@@ -116,7 +122,8 @@ def _id_maps(mount: dict[str, Any], options: Options, linux: dict[str, Any]) -> 
 
 
 def _open_bind(path: str, options: Options, root_shared: bool, maps: IdMaps | None) -> Source:
-    fd = _clone(path, "bind source", recursive=options.recursive)
+    why = "a file or directory of the host that the container is to see"
+    fd = _clone(path, "bind source", recursive=options.recursive, why=why)
     try:
         if maps is not None:
             depth = AT_RECURSIVE if options.idmap == "ridmap" else 0
@@ -127,11 +134,11 @@ def _open_bind(path: str, options: Options, root_shared: bool, maps: IdMaps | No
                     set=MOUNT_ATTR_IDMAP,
                     userns_fd=namespace,
                     flags=AT_EMPTY_PATH | depth,
-                    why=path,
+                    why="files that belong to one user on the host belong to another in there",
                 )
         put, clear = options.attributes()
         if put or clear:
-            mountapi.mount_setattr(fd, "", set=put, clear=clear, flags=AT_EMPTY_PATH, why=path)
+            mountapi.mount_setattr(fd, "", set=put, clear=clear, flags=AT_EMPTY_PATH, why=_OPTIONS)
         if options.set_all or options.clear_all:
             mountapi.mount_setattr(
                 fd,
@@ -139,28 +146,28 @@ def _open_bind(path: str, options: Options, root_shared: bool, maps: IdMaps | No
                 set=options.set_all,
                 clear=options.clear_all,
                 flags=AT_EMPTY_PATH | AT_RECURSIVE,
-                why=path,
+                why=_OPTIONS,
             )
         wanted = options.propagation
         if not wanted and not root_shared:
             wanted = [MS_SLAVE | MS_REC]
         for flags in wanted:
-            _propagate(fd, flags)
+            _propagate(fd, flags, why=_FOLLOW if flags & MS_SLAVE else _OPTIONS)
         return Source(fd, stat.S_ISDIR(os.fstat(fd).st_mode))
     except BaseException:
         os.close(fd)
         raise
 
 
-def _clone(path: str, what: str, *, recursive: bool) -> int:
+def _clone(path: str, what: str, *, recursive: bool, why: str) -> int:
     try:
-        return mountapi.clone_tree(path, recursive=recursive, why=what)
+        return mountapi.clone_tree(path, recursive=recursive, why=why)
     except KernelError as error:
         raise KernelError(f"open {what}", error.errno or 0, path=path) from error
 
 
-def _propagate(fd: int, flags: int) -> None:
+def _propagate(fd: int, flags: int, *, why: str) -> None:
     depth = AT_RECURSIVE if flags & MS_REC else 0
     mountapi.mount_setattr(
-        fd, "", propagation=flags & _PROPAGATION_BITS, flags=AT_EMPTY_PATH | depth
+        fd, "", propagation=flags & _PROPAGATION_BITS, flags=AT_EMPTY_PATH | depth, why=why
     )

@@ -21,26 +21,27 @@ if TYPE_CHECKING:
 _FILES = ("cpuset.cpus", "cpuset.mems")
 
 
-def ensure_v1(mount: str, path: str) -> None:
+def ensure_v1(mount: str, path: str, *, why: str = "") -> None:
     """Give `path`, a directory below `mount`, what its parent has where it has nothing."""
     if all((files.find(f"{path}/{name}") or "").strip() for name in _FILES):
         return
     parent = os.path.dirname(path)
     if path != mount and parent != mount:
-        ensure_v1(mount, parent)
+        ensure_v1(mount, parent, why=why)
         try:
-            files.write(f"{parent}/cgroup.clone_children", "1")
+            files.write(f"{parent}/cgroup.clone_children", "1", why=why)
         except KernelError as error:
             if error.errno not in (errno.EACCES, errno.EPERM):
                 raise  # not ours: then each child is filled by hand
     for name in _FILES:
         if not files.read(f"{path}/{name}").strip():
-            files.write(f"{path}/{name}", files.read(f"{parent}/{name}").strip())
+            files.write(f"{path}/{name}", files.read(f"{parent}/{name}").strip(), why=why)
 
 
 def apply(path: str, cpu: Mapping[str, Any]) -> None:
     """Both versions.  Raises KernelError (EINVAL, EACCES: not among the parent's)."""
     if cpu.get("cpus"):
-        files.write(f"{path}/cpuset.cpus", cpu["cpus"])
+        files.write(f"{path}/cpuset.cpus", cpu["cpus"], why="it runs on these processors only")
     if cpu.get("mems"):
-        files.write(f"{path}/cpuset.mems", cpu["mems"])
+        why = "it gets memory of these nodes only"
+        files.write(f"{path}/cpuset.mems", cpu["mems"], why=why)

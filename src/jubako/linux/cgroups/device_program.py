@@ -13,6 +13,7 @@ import struct
 
 from jubako.errors import KernelError
 from jubako.linux._libc import get_errno, syscall
+from jubako.linux.shell import quote
 from jubako.linux.trace import traced
 
 TYPE_CHECKING = False
@@ -134,7 +135,17 @@ def _attached(cgroup_fd: int) -> list[int]:
     return programs
 
 
-@traced(lambda path, rules, *, why="": f"bpftool cgroup attach {path} cgroup_device")
+@traced(
+    lambda path, rules, *, why="": (
+        f"bpftool cgroup attach {quote(path)} cgroup_device pinned PROGRAM multi"
+    ),
+    op="bpf",
+    facts=lambda path, rules, *, why="": {
+        "path": path,
+        "default": rules.default,
+        "exceptions": [f"{k} {a}:{b} {access}" for (k, a, b), access in rules.exceptions.items()],
+    },
+)
 def attach(path: str, rules: Rules, *, why: str = "") -> None:
     """Make `rules` what the cgroup at `path` obeys, at no moment without any.
 

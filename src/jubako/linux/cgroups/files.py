@@ -6,12 +6,27 @@ import errno
 import os
 
 from jubako.errors import KernelError
+from jubako.linux.shell import quote
 from jubako.linux.trace import traced
 
 UNLIMITED = 0x7FFFFFFFFFFFF000  # how v1 memory files say "no limit" with 4 KiB pages
 
 
-@traced(lambda path, data, *, why="": f"echo {data} > {path}")
+def _words(path: str, data: str, *, why: str = "") -> str:
+    # Whoever writes 0 to a list of members means itself.
+    itself = data == "0" and path.rpartition("/")[2] in ("tasks", "cgroup.procs")
+    return f"echo {'$$' if itself else quote(data)} > {quote(path)}"
+
+
+def _meaning(path: str, data: str, *, why: str = "") -> str:
+    if why:
+        return why
+    from jubako.linux.cgroups import meanings  # not where a container runs: `why` is given there
+
+    return meanings.of(path, data)
+
+
+@traced(_words, why=_meaning, facts=lambda path, data, *, why="": {"path": path, "value": data})
 def write(path: str, data: str, *, why: str = "") -> None:
     """One write(2), the form in which the kernel takes a value.  Raises KernelError."""
     try:
@@ -22,6 +37,18 @@ def write(path: str, data: str, *, why: str = "") -> None:
             os.close(fd)
     except OSError as error:
         raise KernelError("write", error.errno or 0, path=path, detail=repr(data)) from error
+
+
+@traced(lambda path, *, why="": f"mkdir {quote(path)}")
+def mkdir(path: str, *, why: str = "") -> None:
+    """Make a group.  Raises OSError, as os.mkdir: the caller knows what it means."""
+    os.mkdir(path, 0o755)
+
+
+@traced(lambda path, *, why="": f"rmdir {quote(path)}")
+def rmdir(path: str, *, why: str = "") -> None:
+    """Remove a group that has neither processes nor groups below.  Raises OSError."""
+    os.rmdir(path)
 
 
 def write_if_exists(path: str, data: str, *, why: str = "") -> bool:

@@ -12,7 +12,7 @@ _FIRST_WAIT_S = 0.0005
 _LONGEST_WAIT_S = 0.02
 
 
-def freeze(path: str, version: int, timeout_s: float) -> None:
+def freeze(path: str, version: int, timeout_s: float, *, why: str = "") -> None:
     """Stop every process in `path` and below; returns when they are stopped.
 
     Raises Unavailable when that takes longer than `timeout_s` (a process in uninterruptible sleep);
@@ -21,27 +21,27 @@ def freeze(path: str, version: int, timeout_s: float) -> None:
     deadline = time.monotonic() + timeout_s
     wait_s = _FIRST_WAIT_S
     if version == 2:
-        files.write(f"{path}/cgroup.freeze", "1")
+        files.write(f"{path}/cgroup.freeze", "1", why=why)
     while True:
         if version == 1:
             # Written again each time: a process forked meanwhile may keep it at FREEZING for ever.
-            files.write(f"{path}/freezer.state", "FROZEN")
+            files.write(f"{path}/freezer.state", "FROZEN", why=why)
         if is_frozen(path, version):
             return
         if time.monotonic() >= deadline:
-            thaw(path, version)
+            thaw(path, version, why="it could not be stopped in time")
             raise Unavailable(f"freeze {path}: not frozen after {timeout_s:g} s", subject=path)
         time.sleep(wait_s)
         wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
 
 
-def thaw(path: str, version: int) -> None:
+def thaw(path: str, version: int, *, why: str = "") -> None:
     """Let the processes run again.  Idempotent; a group that is gone is no error."""
     try:
         if version == 1:
-            files.write(f"{path}/freezer.state", "THAWED")
+            files.write(f"{path}/freezer.state", "THAWED", why=why)
         else:
-            files.write(f"{path}/cgroup.freeze", "0")
+            files.write(f"{path}/cgroup.freeze", "0", why=why)
     except KernelError as error:
         if error.errno not in (errno.ENOENT, errno.ENODEV):
             raise

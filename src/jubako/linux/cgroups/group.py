@@ -10,7 +10,6 @@ import time
 from jubako.errors import InvalidArgument, KernelError, Unsupported
 from jubako.linux.cgroups import files, limits
 from jubako.linux.cgroups.layout import detect
-from jubako.linux.trace import traced
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,7 +69,6 @@ class Cgroup:
 
     # --- making and limiting ---------------------------------------------------------------------
 
-    @traced(lambda self, resources=None, *, why="": f"cgcreate -g '*':{self.path}")
     def create(self, resources: Resources | None = None, *, why: str = "") -> None:
         """Make the directories and apply `resources` (OCI `linux.resources`).
 
@@ -81,29 +79,31 @@ class Cgroup:
         made: list[str] = []
         try:
             for hierarchy in self.layout.v1:
-                self._make(hierarchy, made)
+                self._make(hierarchy, made, why)
                 if "cpuset" in hierarchy.controllers:
                     from jubako.linux.cgroups import cpuset
 
-                    cpuset.ensure_v1(hierarchy.path, hierarchy.path + self.path)
+                    path = hierarchy.path + self.path
+                    why_set = "a cpuset is empty at first and takes no process until it is filled"
+                    cpuset.ensure_v1(hierarchy.path, path, why=why_set)
             if limits.needs_unified(self.layout, resources):
-                self._make(self.unified(), made)
+                self._make(self.unified(), made, why)
                 self._enable_controllers()
             self.apply(resources)
         except BaseException:
             for path in reversed(made):
                 try:
-                    os.rmdir(path)
+                    files.rmdir(path, why="it could not be completed")
                 except OSError:
                     pass  # the first failure is what the caller must hear of
             raise
 
-    def _make(self, hierarchy: Hierarchy, made: list[str]) -> None:
+    def _make(self, hierarchy: Hierarchy, made: list[str], why: str) -> None:
         """Make the directory and missing ancestors, which another process may remove at once."""
         path = hierarchy.path + self.path
         for _ in range(8):
             try:
-                os.mkdir(path, 0o755)
+                files.mkdir(path, why=why)
             except FileExistsError:
                 return
             except FileNotFoundError:
@@ -120,7 +120,7 @@ class Cgroup:
         for name in self.path.split("/")[1:-1]:
             path = f"{path}/{name}"
             try:
-                os.mkdir(path, 0o755)
+                files.mkdir(path, why="the group of which it is a part")
             except FileExistsError:
                 continue
             except OSError as error:
@@ -147,19 +147,19 @@ class Cgroup:
         if not controllers:
             return
         file = f"{path}/cgroup.subtree_control"
+        why = "the groups below may set limits of these kinds"
         try:
-            files.write(file, " ".join(f"+{controller}" for controller in controllers))
+            files.write(file, " ".join(f"+{controller}" for controller in controllers), why=why)
         except KernelError:
             # One that cannot be had (cpu with real-time tasks: EINVAL) must not cost the others.
             # A limit that needs a missing one fails when it is applied.
             for controller in controllers:
                 try:
-                    files.write(file, f"+{controller}")
+                    files.write(file, f"+{controller}", why=why)
                 except KernelError:
                     continue
 
-    @traced(lambda self, resources, *, why="": f"cgset {self.path} {dict(resources)}")
-    def apply(self, resources: Resources, *, why: str = "") -> None:
+    def apply(self, resources: Resources) -> None:
         """Set the limits in `resources`; others stay as they are.
 
         Raises Unsupported (no controller for it), InvalidArgument, KernelError (EBUSY: more memory
@@ -169,7 +169,6 @@ class Cgroup:
 
     # --- members ---------------------------------------------------------------------------------
 
-    @traced(lambda self, *, why="": f"cgexec -g '*':{self.path} $$")
     def join_self(self, *, why: str = "") -> None:
         """Move the calling process, which has one thread, into the group.
 
@@ -178,21 +177,21 @@ class Cgroup:
         Raises KernelError (ENOENT: not created; ENOSPC: a cpuset without processors).
         """
         for hierarchy in self.layout.v1:
-            files.write(f"{hierarchy.path}{self.path}/tasks", "0")
+            files.write(f"{hierarchy.path}{self.path}/tasks", "0", why=why)
         if self.layout.v2 is not None:
             path = f"{self.layout.v2.path}{self.path}/cgroup.procs"
             if not self.layout.v1:
-                files.write(path, "0")
+                files.write(path, "0", why=why)
             else:
-                files.write_if_exists(path, "0")
+                files.write_if_exists(path, "0", why=why)
 
-    @traced(lambda self, pid, *, why="": f"cgclassify -g '*':{self.path} {pid}")
     def add(self, pid: int, *, why: str = "") -> None:
         """Move another process with all its threads.  Raises KernelError (ESRCH, ENOENT)."""
         for hierarchy in self._required():
-            files.write(f"{hierarchy.path}{self.path}/cgroup.procs", str(pid))
+            files.write(f"{hierarchy.path}{self.path}/cgroup.procs", str(pid), why=why)
         if self.layout.kind == "hybrid":
-            files.write_if_exists(f"{self.unified().path}{self.path}/cgroup.procs", str(pid))
+            path = f"{self.unified().path}{self.path}/cgroup.procs"
+            files.write_if_exists(path, str(pid), why=why)
 
     def pids(self) -> list[int]:
         """The processes in the group and in those below, as this PID namespace sees them."""
@@ -221,7 +220,6 @@ class Cgroup:
             raise Unsupported(f"cgroup {self.path}: this host has no freezer controller")
         return self.unified().path + self.path, 2
 
-    @traced(lambda self, *, timeout_s=10.0, why="": f"cgfreeze {self.path}")
     def freeze(self, *, timeout_s: float = 10.0, why: str = "") -> None:
         """Stop all processes.  Idempotent.
 
@@ -229,14 +227,13 @@ class Cgroup:
         """
         from jubako.linux.cgroups import freezer
 
-        freezer.freeze(*self._freezer(), timeout_s)
+        freezer.freeze(*self._freezer(), timeout_s, why=why)
 
-    @traced(lambda self, *, why="": f"cgthaw {self.path}")
     def thaw(self, *, why: str = "") -> None:
         """Let them run again.  Idempotent."""
         from jubako.linux.cgroups import freezer
 
-        freezer.thaw(*self._freezer())
+        freezer.thaw(*self._freezer(), why=why)
 
     def frozen(self) -> bool:
         """Whether the processes are stopped."""
@@ -244,7 +241,6 @@ class Cgroup:
 
         return freezer.is_frozen(*self._freezer())
 
-    @traced(lambda self, sig=signal.SIGKILL, *, timeout_s=5.0, why="": f"cgkill -{sig} {self.path}")
     def kill(self, sig: int = signal.SIGKILL, *, timeout_s: float = 5.0, why: str = "") -> None:
         """Signal every process in the group and below.
 
@@ -255,11 +251,10 @@ class Cgroup:
         from jubako.linux.cgroups import killing
 
         if sig == signal.SIGKILL:
-            killing.kill_all(self, timeout_s)
+            killing.kill_all(self, timeout_s, why=why)
         else:
-            killing.signal_each(self, sig)
+            killing.signal_each(self, sig, why=why)
 
-    @traced(lambda self, *, timeout_s=2.0, why="": f"cgdelete -r -g '*':{self.path}")
     def remove(self, *, timeout_s: float = 2.0, why: str = "") -> None:
         """Remove the directories and those that the container made below.  Idempotent.
 
@@ -270,7 +265,7 @@ class Cgroup:
         failed: KernelError | None = None
         for path in self._directories():
             wait_s = _FIRST_WAIT_S
-            while (error := _remove(path)) is not None:
+            while (error := _remove(path, why)) is not None:
                 if error.errno != errno.EBUSY or time.monotonic() >= deadline:
                     failed = KernelError.from_oserror("rmdir", error, path=path)
                     break
@@ -326,10 +321,10 @@ def _tree(path: str) -> Iterator[str]:
         yield from _tree(child)
 
 
-def _remove(path: str) -> OSError | None:
+def _remove(path: str, why: str) -> OSError | None:
     """Remove a directory tree of groups; the error that stopped it."""
     try:
-        os.rmdir(path)
+        files.rmdir(path, why=why)
         return None
     except FileNotFoundError:
         return None
@@ -338,7 +333,7 @@ def _remove(path: str) -> OSError | None:
             return error
     for directory in reversed(list(_tree(path))):
         try:
-            os.rmdir(directory)
+            files.rmdir(directory, why=why)
         except FileNotFoundError:
             continue
         except OSError as error:

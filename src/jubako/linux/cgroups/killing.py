@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
 
 from jubako.errors import KernelError, Unavailable, Unsupported
+from jubako.linux import pidfd
 from jubako.linux.cgroups import files
 
 TYPE_CHECKING = False
@@ -18,18 +20,18 @@ _LONGEST_WAIT_S = 0.05
 _FREEZE_PATIENCE_S = 0.2
 
 
-def kill_all(group: Cgroup, timeout_s: float) -> None:
+def kill_all(group: Cgroup, timeout_s: float, *, why: str = "") -> None:
     """See `Cgroup.kill`."""
     deadline = time.monotonic() + timeout_s
     wait_s = _FIRST_WAIT_S
     again = False
     while True:
-        if not _kill_by_file(group):
+        if not _kill_by_file(group, why):
             if again:
-                _freeze_quietly(group)  # they fork faster than they are listed
-            if not signal_each(group, signal.SIGKILL):
+                _freeze_quietly(group, why)  # they fork faster than they are listed
+            if not signal_each(group, signal.SIGKILL, why=why):
                 return
-            _thaw_quietly(group)  # v1: a frozen process dies only when it runs again
+            _thaw_quietly(group, why)  # v1: a frozen process dies only when it runs again
         again = True
         left = group.pids()
         if not left:
@@ -43,28 +45,29 @@ def kill_all(group: Cgroup, timeout_s: float) -> None:
         wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
 
 
-def _kill_by_file(group: Cgroup) -> bool:
+def _kill_by_file(group: Cgroup, why: str) -> bool:
     """`cgroup.kill` (5.14): the kernel does all of it at once."""
     if group.layout.kind != "v2":
         return False
-    return files.write_if_exists(f"{group.unified().path}{group.path}/cgroup.kill", "1")
+    path = f"{group.unified().path}{group.path}/cgroup.kill"
+    return files.write_if_exists(path, "1", why=why)
 
 
-def _freeze_quietly(group: Cgroup) -> None:
+def _freeze_quietly(group: Cgroup, why: str) -> None:
     try:
-        group.freeze(timeout_s=_FREEZE_PATIENCE_S)
+        group.freeze(timeout_s=_FREEZE_PATIENCE_S, why=why)
     except (KernelError, Unavailable, Unsupported):
         pass  # then the race is run without
 
 
-def _thaw_quietly(group: Cgroup) -> None:
+def _thaw_quietly(group: Cgroup, why: str) -> None:
     try:
-        group.thaw()
+        group.thaw(why=why)
     except (KernelError, Unsupported):
         pass
 
 
-def signal_each(group: Cgroup, number: int) -> bool:
+def signal_each(group: Cgroup, number: int, *, why: str = "") -> bool:
     """Send a signal to each process that is there now; whether there was one."""
     found = False
     for pid in group.pids():
@@ -75,12 +78,11 @@ def signal_each(group: Cgroup, number: int) -> bool:
         try:
             # Only now is it certain that the number is not reused: look where the process is.
             if _is_member(group, pid):
-                signal.pidfd_send_signal(fd, number)
+                pidfd.send_signal(fd, number, why=why)
                 found = True
-        except ProcessLookupError:
-            pass
-        except OSError as error:
-            raise KernelError.from_oserror("kill", error, path=f"pid {pid}") from error
+        except KernelError as error:
+            if error.errno != errno.ESRCH:
+                raise KernelError("kill", error.errno or 0, path=f"pid {pid}") from error
         finally:
             os.close(fd)
     return found

@@ -47,7 +47,11 @@ def _sysctl_path(name: str) -> str:
     return "/proc/sys/" + name
 
 
-@traced(lambda name, value, *, why="": f"echo {value} > /proc/sys/{name}")
+@traced(
+    lambda name, value, *, why="": f"echo {value} > /proc/sys/{name}",
+    op="write",
+    facts=lambda name, value, *, why="": {"path": f"/proc/sys/{name}", "value": value},
+)
 def write_sysctl(name: str, value: str, *, why: str = "") -> None:
     """Write /proc/sys/<name> of the caller's network namespace (`net/ipv4/ip_forward`)."""
     path = _sysctl_path(name)

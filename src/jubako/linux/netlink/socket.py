@@ -124,7 +124,10 @@ class Netlink:
         elif requests:
             self._exchange(requests)
 
-    @trace.traced(lambda self, request, why="": request.shell)
+    @trace.traced(
+        lambda self, request, why="": request.shell,
+        facts=lambda self, request, why="": {"object": request.path},
+    )
     def netlink(self, request: Request, *, why: str = "") -> None:
         """Carry out one request, seen by a trace."""
         self._exchange((request,))
