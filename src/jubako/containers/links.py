@@ -138,10 +138,10 @@ def _variables(owner: str, link: Link) -> Iterator[str]:
     config = link.child.record["Config"]
     prefix, address = link.alias.upper().replace("-", "_"), link.address
     ports = [_port(text) for text in config.get("ExposedPorts") or ()]
+    ports.sort(key=lambda port: (port[0], port[1] != "tcp"))
     if ports:
-        number, protocol = min(ports, key=lambda port: (port[0], port[1] != "tcp"))
+        number, protocol = ports[0]
         yield f"{prefix}_PORT={protocol}://{address}:{number}"
-    ports.sort(key=lambda port: (port[1] != "tcp", port[1], port[0]))
     for first, last in _runs(ports):
         number, protocol = first
         name = f"{prefix}_PORT_{number}_{protocol.upper()}"

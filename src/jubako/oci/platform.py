@@ -41,8 +41,8 @@ _ARCHITECTURES = {
 
 # further words of Go for architectures
 _OTHER_ARCHITECTURES = frozenset(
-    "amd64p32 arm64be armbe loong64 mips mips64le mips64p32 mips64p32le mipsle ppc ppc64 riscv s390 "
-    "sparc sparc64 wasm".split()
+    "amd64p32 arm64be armbe loong64 mips mips64le mips64p32 mips64p32le mipsle ppc ppc64 riscv "
+    "s390 sparc sparc64 wasm".split()
 )
 
 # Debian's names, for the architectures whose name differs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jubako.cli import many
-from jubako.cli.flags import LATER, Command, Flag
+from jubako.cli.flags import Command, Flag
 from jubako.errors import InvalidArgument, NotFound
 
 TYPE_CHECKING = False
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 COMMAND = Command(
     "[OPTIONS] CONTAINER [CONTAINER...]",
-    (Flag("force", "f"), Flag("link", "l", refused=LATER), Flag("volumes", "v")),
+    (Flag("force", "f"), Flag("link", "l"), Flag("volumes", "v")),
     minimum=1,
     maximum=None,
 )
@@ -21,6 +21,9 @@ COMMAND = Command(
 
 def run(session: Session, call: Call) -> int:
     force, volumes = call.flag("force"), call.flag("volumes")
+
+    if call.flag("link"):
+        return many.each(session, call.args, session.engine.containers.unlink)
 
     def remove(name: str) -> None:
         ref = name.strip("/")
