@@ -131,7 +131,7 @@ def resolve(services: Services, container: Container) -> list[Link]:
 
 def environment(owner: str, links: Sequence[Link]) -> list[str]:
     """The variables that tell the container `owner` about its links, in Docker's form."""
-    return [entry for link in links for entry in _variables(owner, link)]
+    return list(dict.fromkeys(entry for link in links for entry in _variables(owner, link)))
 
 
 def _variables(owner: str, link: Link) -> Iterator[str]:

@@ -77,7 +77,9 @@ def update(services: Services, reference: str, changes: Mapping[str, Any]) -> li
             raise Conflict(text, hint=exc.hint, subject=identity) from exc
         except KernelError as exc:
             operation = f"Cannot update container {identity}: {exc.op}"
-            raise KernelError(operation, exc.errno or 0, path=exc.path, detail=exc.detail) from exc
+            failed = KernelError(operation, exc.errno or 0, path=exc.path, detail=exc.detail)
+            failed.hint = exc.hint
+            raise failed from exc
     return warnings
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jubako.cli import limit_options, many, restart_options, values
-from jubako.cli.flags import INT, STRING, Command, Flag, Refused
+from jubako.cli.flags import INT, STRING, Command, Flag, OptionError, Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,7 +46,10 @@ def run(session: Session, call: Call) -> int:
         if call.given(flag)
     }
     if call.given("restart"):
-        changes["RestartPolicy"] = restart_options.parse(call.text("restart"))
+        try:
+            changes["RestartPolicy"] = restart_options.parse(call.text("restart"))
+        except OptionError as exc:
+            raise Refused(exc.message) from exc
     if not changes:
         raise Refused("you must provide one or more flags when using this command")
     warnings: list[str] = []
