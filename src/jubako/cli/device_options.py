@@ -20,7 +20,8 @@ def devices(texts: list[str], host: dict[str, Any]) -> None:
     if nodes:
         host["Devices"] = nodes
     if named:
-        host["DeviceRequests"] = [{"Driver": CDI_DRIVER, "DeviceIDs": named}]
+        request = {"Driver": CDI_DRIVER, "Count": 0, "DeviceIDs": named}
+        host["DeviceRequests"] = [{**request, "Capabilities": None, "Options": None}]
 
 
 def node(text: str) -> dict[str, str]:
