@@ -11,6 +11,7 @@ GROUPS: dict[str, dict[str, str]] = {
     "container": {
         "attach": "attach",
         "commit": "commit",
+        "cp": "cp",
         "create": "create",
         "edit": "container_edit",
         "exec": "exec",
@@ -61,6 +62,7 @@ TOP: dict[str, str] = {
     "attach": "attach",
     "bootstrap": "bootstrap",
     "commit": "commit",
+    "cp": "cp",
     "create": "create",
     "events": "events",
     "exec": "exec",

@@ -1,11 +1,14 @@
 """Start, stop, kill, restart, pause, wait, remove: the transitions of a container.
 
     created ──start──> running <──pause/unpause──> paused
-       ▲                  │ exits, kill, stop
-       └──── exited <─────┘          rm: created, exited ──> (gone)
+       ▲                │   ▲ exits, kill, stop      rm: created, exited ──> (gone)
+       │                ▼   │ back-off
+       └── exited <── restarting         its policy wants it; not after stop and kill
 
 Each takes the container's lock, repairs what a crash left, and re-reads the row; the monitor alone
-makes `running` into `exited`.
+makes `running` into `exited` or `restarting`, and `restarting` into `running`.  A stop is written
+into the row in the transaction in which the signal is sent, and the monitor reads it in the one
+that records the end: a policy never wins against a user.
 """
 
 from __future__ import annotations
@@ -17,10 +20,11 @@ import socket
 import time
 from contextlib import ExitStack, contextmanager, suppress
 
-from jubako.containers import events
+from jubako.containers import events, explaining
 from jubako.containers.attach import Attachment
 from jubako.containers.remove import remove_container
 from jubako.containers.repair import EXIT_KILLED, repair, thaw
+from jubako.containers.restart import RESTARTED, RESTS
 from jubako.containers.validate import parse_signal
 from jubako.errors import (
     Conflict,
@@ -38,12 +42,14 @@ from jubako.store.lock import Lock, is_held, wait_released
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from jubako.containers.services import Services
     from jubako.containers.table import Container
 
 DEFAULT_STOP_TIMEOUT_S = 10
 _KILL_PATIENCE_S = 10.0  # a killed process that does not die hangs in the kernel
+_POLL_S = 0.005
 _SETTLE_S = 30.0  # a start or a removal: some milliseconds, unless much has to be deleted
 
 
@@ -63,6 +69,10 @@ class Lifecycle:
                 raise NotFound(f"No such container: {reference}", subject=reference)
             yield container
 
+    def locked(self, reference: str) -> AbstractContextManager[Container]:
+        """The container, which nobody starts, stops or removes inside the block.  Raises NotFound."""
+        return self._locked(reference)
+
     def _settled(self, container_id: str) -> Container | None:
         """The container, once its monitor is not in the middle of something.
 
@@ -72,24 +82,25 @@ class Lifecycle:
         deadline = time.monotonic() + _SETTLE_S
         while True:
             container = repair(self._services, container_id)
-            if container is None or container.running or not container.boot_id:
+            if container is None or container.active or not container.boot_id:
                 return container
             if time.monotonic() > deadline:
                 raise Unavailable(f"container {container_id}: its monitor does not answer")
-            time.sleep(0.005)
+            time.sleep(_POLL_S)
 
     # start
 
     def start(self, reference: str, *, attach: bool = False) -> Attachment | None:
         """Start a container; with `attach`, returns the attachment that sees all of its output.
 
-        Nothing happens to a running one (without `attach`).  Raises NotFound, WrongState,
-        StartError and whatever its set-up raises; then it is not running and left nothing.
+        Nothing happens to a running one (without `attach`), nor to one that waits for its restart.
+        Raises NotFound, WrongState, StartError and whatever its set-up raises; then it is not
+        running and left nothing.
         """
         with self._locked(reference) as container:
             if container.status == "paused":
                 raise WrongState("cannot start a paused container, try unpause instead")
-            if container.running:
+            if container.active:
                 return self.attach(container) if attach else None
             return self._launch(container, attach=attach)
 
@@ -103,6 +114,7 @@ class Lifecycle:
         try:
             with theirs:
                 launch(self._services, container, theirs)
+                explaining.invite(self._services, container.id)
         except BaseException:
             ours.close()
             raise
@@ -121,6 +133,10 @@ class Lifecycle:
 
     def attach(self, container: Container, *, stdin: bool = True) -> Attachment:
         """Connect to the streams of a running container.  Raises WrongState if it does not run."""
+        if container.restarting:
+            raise WrongState(
+                "You cannot attach to a restarting container, wait until it is running"
+            )
         if not container.running:
             raise WrongState("You cannot attach to a stopped container, start it first")
         if container.status == "paused":
@@ -137,7 +153,7 @@ class Lifecycle:
     def wait(self, reference: str, *, condition: str = "not-running") -> int:
         """Block until `not-running`, `next-exit` or `removed`; returns the exit code."""
         container = self._services.table.get(reference)
-        if condition == "not-running" and not container.running:
+        if condition == "not-running" and not container.active:
             return container.exit_code
         code = self._wait_exit(container)
         if condition == "next-exit" and code is None:
@@ -150,28 +166,54 @@ class Lifecycle:
 
     def _wait_exit(self, container: Container) -> int | None:
         """Until its monitor is done; None if it has not run.  Raises NotFound: it was removed."""
+        if container.restarting:
+            current = self._wait_restart(container)
+            if not current.running or current.restart_count != container.restart_count:
+                return current.exit_code
+            container = current
         try:
             attachment = Attachment.connect(
                 self._services.attach_socket(container.id), stdin=False, output=False
             )
         except (Unavailable, OSError):  # no monitor, or one that takes the container down already
-            row = self._repaired(container.id)
+            row = self._ended(container)
             if row is None:
-                raise NotFound(f"No such container: {container.id}", subject=container.id) from None
-            return row.exit_code if row.status == "exited" else None
+                raise self._gone(container.id) from None
+            return row.exit_code if row.status in ("exited", "restarting") else None
         try:
             return attachment.wait()
         except Unavailable:  # the monitor was killed
-            row = self._repaired(container.id)
+            row = self._ended(container)
             return row.exit_code if row is not None else EXIT_KILLED
         finally:
             attachment.close()
 
-    def _repaired(self, container_id: str) -> Container | None:
-        """The row once no monitor lives; None if it is gone."""
-        self._wait_monitor(container_id)  # a process that dies closes its socket before its lock
-        with self._services.store.lock(container_id):
-            return repair(self._services, container_id)
+    def _wait_restart(self, container: Container) -> Container:
+        """The row once a container runs again, or will not.  Raises NotFound: it was removed."""
+        while True:
+            current = self._ended(container)
+            if current is None:
+                raise self._gone(container.id)
+            if not current.restarting or current.restart_count != container.restart_count:
+                return current
+            time.sleep(_POLL_S)
+
+    def _ended(self, container: Container) -> Container | None:
+        """The row once the run is over in which `container` was read; None if it is gone."""
+        while True:
+            current = self._services.table.find(container.id)
+            if current is None or not current.boot_id:
+                return current
+            if not is_held(self._services.monitor_lock(container.id)):
+                with self._services.store.lock(container.id):
+                    repair(self._services, container.id)
+            elif current.restarting or current.started != container.started:
+                return current
+            else:
+                time.sleep(_POLL_S)
+
+    def _gone(self, container_id: str) -> NotFound:
+        return NotFound(f"No such container: {container_id}", subject=container_id)
 
     def _wait_monitor(self, container_id: str, timeout_s: float | None = None) -> None:
         """Until no monitor of this container lives.  Raises Unavailable after `timeout_s`."""
@@ -186,7 +228,8 @@ class Lifecycle:
 
     def signal(self, reference: str, number: int) -> None:
         """Send a signal to a running container's init.  Raises NotFound, WrongState."""
-        self._kill_event(self._services.table.get(reference), number)
+        container = self._services.table.get(reference)
+        self._kill_event(container, number, request=_request(container, number))
 
     def _signal(self, container: Container, number: int) -> None:
         if not container.running:
@@ -198,7 +241,8 @@ class Lifecycle:
                 current = self._services.table.find(container.id)
                 if current is None or current.pid != container.pid:
                     raise KernelError("pidfd_open", errno.ESRCH)
-                pidfd.send_signal(fd, number)
+                explaining.invite(self._services, container.id)
+                pidfd.send_signal(fd, number, why="for the container's first process")
             finally:
                 os.close(fd)
         except KernelError as exc:
@@ -206,20 +250,32 @@ class Lifecycle:
                 raise
             raise WrongState(f"container {container.id} is not running") from exc
 
-    def _kill_event(self, container: Container, number: int) -> None:
-        """Send a signal and say so; nothing is said when that fails."""
+    def _kill_event(self, container: Container, number: int, *, request: int = 0) -> None:
+        """Send a signal and say so, and that a user wants the end; nothing when that fails.
+
+        request: the new `stop_requested`.
+        """
         with self._services.store.transaction():
             note = {"by": events.caller()}
             events.emit(self._services.store, container.record, "kill", signal=number, notes=note)
+            if request:
+                self._services.table.update(container.id, stop_requested=request)
             self._signal(container, number)
 
     def kill(self, reference: str, name: str | int = "KILL") -> None:
-        """Send a signal by name or number; SIGKILL returns when the container has ended."""
+        """Send a signal by name or number; SIGKILL returns when the container has ended.
+
+        As with Docker the restart policy rests after SIGKILL and after the container's stop signal,
+        and, when it has none of its own, after any signal.
+        """
         try:
             number = parse_signal(str(name))
         except InvalidArgument as exc:
             raise InvalidArgument(f"cannot kill container: {reference}: {exc}") from exc
         with self._locked(reference) as container:
+            if container.restarting:
+                self._cancel_restart(container)
+                return
             if not container.running:
                 raise WrongState(
                     f"cannot kill container: {reference}: container {container.id} is not running",
@@ -227,7 +283,7 @@ class Lifecycle:
                 )
             if number == signal.SIGKILL and container.status == "paused":
                 self._thaw(container)
-            self._kill_event(container, number)
+            self._kill_event(container, number, request=_request(container, number))
             if number == signal.SIGKILL:
                 self._wait_monitor(container.id, _KILL_PATIENCE_S)
 
@@ -237,53 +293,75 @@ class Lifecycle:
         """Ask a container to end, and kill it after `timeout_s` (-1: wait for ever).
 
         The signal and the time default to the container's, then to SIGTERM and 10 s.  Nothing
-        happens to one that does not run.
+        happens to one that does not run.  Its restart policy rests until it is started.
         """
         with self._locked(reference) as container:
-            if not container.running:
+            if not container.active:
                 return
-            self._stop(container, timeout_s, signal_name)
+            self._stop(container, timeout_s, signal_name, RESTS)
             self._tell(container, "stop")
 
-    def _stop(self, container: Container, timeout_s: int | None, signal_name: str | None) -> None:
-        if not container.running:
+    def _stop(
+        self, container: Container, timeout_s: int | None, signal_name: str | None, request: int
+    ) -> None:
+        if container.restarting:
+            self._cancel_restart(container)
             return
         config = container.record["Config"]
         if timeout_s is None:
             timeout_s = config.get("StopTimeout", DEFAULT_STOP_TIMEOUT_S)
         try:
             number = parse_signal(signal_name or config.get("StopSignal") or "TERM")
-            self._kill_event(container, number)
+            self._kill_event(container, number, request=request)
             point("containers.stop.signalled")
             if container.status == "paused":
                 self._thaw(container)
             self._wait_monitor(container.id, None if timeout_s < 0 else timeout_s)
             return
         except WrongState:
-            self._wait_monitor(container.id, _KILL_PATIENCE_S)
+            self._cancel_restart(container, request)
             return
         except Unavailable:
             pass
-        self._kill_now(container)
+        self._kill_now(container, request)
 
-    def _kill_now(self, container: Container) -> None:
+    def _kill_now(self, container: Container, request: int) -> None:
         try:
-            self._kill_event(container, signal.SIGKILL)
+            self._kill_event(container, signal.SIGKILL, request=request)
         except WrongState:
             pass
         point("containers.stop.killed")
-        self._wait_monitor(container.id, _KILL_PATIENCE_S)
+        self._cancel_restart(container, request)
+
+    def _cancel_restart(self, container: Container, request: int = RESTS) -> None:
+        """Wait for the end of a monitor whose container has none, or is about to have none."""
+        self._services.table.update(container.id, stop_requested=request)
+        deadline = time.monotonic() + _KILL_PATIENCE_S
+        while is_held(self._services.monitor_lock(container.id)):
+            current = self._services.table.find(container.id)
+            if current is not None and current.restarting:
+                self._wake(current)
+            if time.monotonic() > deadline:
+                self._wait_monitor(container.id, 0)
+            time.sleep(_POLL_S)
+        repair(self._services, container.id)
+
+    def _wake(self, container: Container) -> None:
+        """Let a monitor that waits before a restart look at its row."""
+        with suppress(Unavailable, OSError):  # it is not there yet, or just goes
+            path = self._services.attach_socket(container.id)
+            Attachment.connect(path, stdin=False, output=False).close()
 
     def restart(
         self, reference: str, *, timeout_s: int | None = None, signal_name: str | None = None
     ) -> None:
-        """Stop it if it runs, then start it."""
+        """Stop it if it runs, then start it; one that was made with `--rm` stays."""
         with self._locked(reference) as container:
-            if container.running:
-                self._stop(container, timeout_s, signal_name)
+            if container.active:
+                self._stop(container, timeout_s, signal_name, RESTARTED)
                 self._tell(container, "stop")
-            current = self._services.table.find(container.id)
-            if current is None:  # it was made with --rm
+            current = self._settled(container.id)
+            if current is None:  # it had ended by itself and was made with --rm
                 raise NotFound(f"No such container: {reference}", subject=reference)
             self._launch(current, attach=False)
             self._tell(current, "restart")
@@ -295,6 +373,8 @@ class Lifecycle:
         with self._locked(reference) as container:
             if container.status == "paused":
                 raise WrongState(f"Container {container.id} is already paused")
+            if container.restarting:
+                raise restarting(container)
             if not container.running:
                 raise WrongState(f"Container {container.id} is not running")
             self._freeze(container)
@@ -369,18 +449,21 @@ class Lifecycle:
         """
         self._services.store.use_reserve()
         with self._locked(reference) as container:
-            if container.running:
+            if container.active:
                 if not force:
-                    word = "paused" if container.status == "paused" else "running"
                     raise Conflict(
-                        f'cannot remove container "/{container.name}": container is {word}: '
+                        f'cannot remove container "/{container.name}": container is '
+                        f"{container.status}: "
                         "stop the container before removing or force remove",
                         subject=reference,
                     )
                 if container.status == "paused":
                     with suppress(WrongState):  # it has ended
                         self._thaw(container)
-                self._kill_now(container)
+                if container.restarting:
+                    self._cancel_restart(container)
+                else:
+                    self._kill_now(container, RESTS)
                 # what its monitor could not take down must not lose its row
                 current = self._settled(container.id)
                 if current is None:
@@ -389,6 +472,21 @@ class Lifecycle:
             by = events.caller()
             remove_container(self._services, container, volumes=volumes, by=by)
         self._services.store.flush()
+
+
+def restarting(container: Container) -> WrongState:
+    """The error of what needs a process, for a container that waits for its restart."""
+    return WrongState(
+        f"Container {container.id} is restarting, wait until the container is running",
+        subject=container.id,
+    )
+
+
+def _request(container: Container, number: int) -> int:
+    """What a signal of a user makes of `stop_requested`; 0: it stays."""
+    own = container.record["Config"].get("StopSignal")
+    rests = number == signal.SIGKILL or not own or parse_signal(own) == number
+    return RESTS if rests else 0
 
 
 def _unlink(path: str) -> None:

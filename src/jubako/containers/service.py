@@ -16,11 +16,14 @@ if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
     from jubako.containers.attach import Attachment
+    from jubako.containers.copying.places import PathStat
+    from jubako.containers.copying.transfer import Archive, Copied
     from jubako.containers.execs import ExecService
     from jubako.containers.execution import Execution
     from jubako.containers.lifecycle import Lifecycle
     from jubako.containers.services import Services
     from jubako.containers.table import Container
+    from jubako.images.stream import Readable
 
 
 class ContainerService:
@@ -467,14 +470,67 @@ class ContainerService:
 
         return ExecService(self._services, self._get)
 
-    def prepare_exec(self) -> None:
-        """Say that something will be executed soon: a process gets ready beside this one.
+    # files
 
-        Worth it before anything else is done with the engine; else it does nothing.
+    def stat_path(self, reference: str, path: str) -> PathStat:
+        """What is at a path in a container, running or not.  Raises NotFound."""
+        from jubako.containers.copying import transfer
+
+        self._recover()
+        return transfer.stat_path(self._services, reference, path)
+
+    def get_archive(
+        self, reference: str, path: str, *, follow_link: bool = False
+    ) -> tuple[PathStat, Archive]:
+        """A file or directory of a container, and it as a tar stream, to be read and closed.
+
+        follow_link: what a link at `path` leads to, instead of the link.  Raises NotFound.
         """
-        services = self._services
-        if services.holder is None and not services.store.is_open:
-            services.holder = services.take_holder()
+        from jubako.containers.copying import transfer
+
+        self._recover()
+        return transfer.get_archive(self._services, reference, path, follow_link=follow_link)
+
+    def put_archive(self, reference: str, path: str, stream: Readable) -> None:
+        """Unpack a tar stream into a directory of a container.  Raises NotFound, InvalidArgument."""
+        from jubako.containers.copying import transfer
+
+        self._recover()
+        transfer.put_archive(self._services, reference, path, stream)
+
+    def copy_from(
+        self,
+        reference: str,
+        path: str,
+        destination: str,
+        *,
+        follow_link: bool = False,
+        archive: bool = False,
+    ) -> Copied:
+        """Copy a file or directory of a container to the host, as `cp` does.
+
+        archive: keep owners.  Raises NotFound, InvalidArgument.
+        """
+        from jubako.containers.copying import transfer
+
+        self._recover()
+        return transfer.copy_from(
+            self._services, reference, path, destination, follow_link=follow_link, archive=archive
+        )
+
+    def copy_to(
+        self, reference: str, source: str | Readable, path: str, *, follow_link: bool = False
+    ) -> Copied:
+        """Copy a file or directory of the host, or a tar stream, into a container.
+
+        Raises NotFound, InvalidArgument.
+        """
+        from jubako.containers.copying import transfer
+
+        self._recover()
+        return transfer.copy_to(
+            self._services, reference, source, path, follow_link=follow_link
+        )
 
     # images from containers
 

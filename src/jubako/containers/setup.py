@@ -70,13 +70,14 @@ class Setup:
         self.host_mounts = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         if self._record["Mounts"]:
             self._shared = mounts.open_shared(self._record["Mounts"])
-        ns.unshare(ns.CLONE_NEWNS, why="keep the container's mounts out of the host's view")
-        mount.mount("none", "/", "", mount.MS_REC | mount.MS_SLAVE, why="follow the host's mounts")
+        ns.unshare(ns.CLONE_NEWNS, why="what the monitor mounts is not seen by the host")
+        why = "what the host mounts is still seen here, but not the other way round"
+        mount.mount("none", "/", "", mount.MS_REC | mount.MS_SLAVE, why=why)
 
     def leave_mounts(self) -> None:
         """Back to the host's mount namespace: the one of our own dies, with all that it holds."""
         if self.host_mounts >= 0:
-            why = "let go of the container's mounts"
+            why = "the last who held the container's mounts lets go"
             ns.setns(self.host_mounts, ns.CLONE_NEWNS, why=why)
             os.close(self.host_mounts)
             self.host_mounts = -1
@@ -149,7 +150,7 @@ class Setup:
             f"{self._directory}/upper",
             f"{self._directory}/work",
             self.rootfs,
-            why="the image's layers, and above them the directory that the container writes to",
+            why="the layers of the image, and on top a directory for what the container writes",
         )
 
     def _staged_sources(self) -> dict[str, str]:
@@ -287,7 +288,7 @@ def _new_network_namespace() -> int:
     """A descriptor of a new network namespace; this process stays in its own."""
     own = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        ns.unshare(ns.CLONE_NEWNET, why="a network stack for the container alone")
+        ns.unshare(ns.CLONE_NEWNET, why="a network stack for the container, with nothing in it")
         try:
             return os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         finally:
@@ -301,14 +302,14 @@ def _borrow_mount(pid: int, path: str, target: str) -> None:
     own = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
     theirs = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        ns.setns(theirs, ns.CLONE_NEWNS, why="fetch a mount of the other container")
+        ns.setns(theirs, ns.CLONE_NEWNS, why="a directory of another container is to be shared")
         try:
             tree = mounts.clone_visible(path)
         finally:
-            ns.setns(own, ns.CLONE_NEWNS, why="come back")
+            ns.setns(own, ns.CLONE_NEWNS, why="back to its own mounts")
             os.chdir("/")
         try:
-            mountapi.attach(tree, target, why="share it")
+            mountapi.attach(tree, target, why="what it shares with the other container")
         finally:
             os.close(tree)
     finally:

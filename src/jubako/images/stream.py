@@ -239,10 +239,13 @@ def peek(buffers: Iterator[Buffer], size: int) -> tuple[bytes, Iterator[Buffer]]
     return start, rest()
 
 
-def plain_chunks(stream: Readable, what: str) -> Iterator[Buffer]:
-    """The inflated bytes of a stream of any format, without a thread."""
+def plain_chunks(stream: Readable, what: str | None) -> Iterator[Buffer]:
+    """The inflated bytes of a stream of any format, without a thread.
+
+    what: names the stream when it is empty, which is an error then; None: it may be.
+    """
     start, buffers = peek(read_chunks(stream), compression.MAGIC_BYTES)
-    if not start:
+    if not start and what is not None:
         raise InvalidArgument(f"{what} is empty")
     name = compression.detect(start)
     return buffers if name == compression.PLAIN else compression.inflate(name, buffers)

@@ -18,11 +18,11 @@ import stat
 
 from jubako.errors import KernelError
 from jubako.linux import atomic
+from jubako.linux.copyfile import copy_data
 from jubako.store import point
 from jubako.volumes import tree
 
 _MARKER = "filling"
-_CHUNK_BYTES = 1 << 20
 # overlayfs keeps its own marks in these; they mean nothing outside a layer
 _OWN_XATTRS = ("trusted.overlay.", "user.overlay.")
 _UNSUPPORTED = (errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.EPERM)
@@ -156,7 +156,7 @@ def _copy_file(fd: int, into: int, name: str) -> None:
         status = os.fstat(source)
         target, temporary = _unnamed_file(into)
         try:
-            _copy_content(source, target, status.st_size)
+            copy_data(source, target, status.st_size)
             _copy_attributes(source, target, status)
             if temporary is None:
                 path = f"/proc/self/fd/{target}"
@@ -182,40 +182,6 @@ def _unnamed_file(into: int) -> tuple[int, str | None]:
     name = f".filling-{os.urandom(8).hex()}"
     flags = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_RDWR | os.O_CLOEXEC
     return os.open(name, flags, 0o600, dir_fd=into), name
-
-
-def _copy_content(source: int, target: int, size: int) -> None:
-    """The data, not the holes: an image may hold a sparse file larger than the disk."""
-    os.ftruncate(target, size)
-    position = 0
-    while position < size:
-        try:
-            position = os.lseek(source, position, os.SEEK_DATA)
-        except OSError as exc:
-            if exc.errno == errno.ENXIO:
-                return  # a hole up to the end
-            raise
-        end = os.lseek(source, position, os.SEEK_HOLE)
-        os.lseek(source, position, os.SEEK_SET)
-        os.lseek(target, position, os.SEEK_SET)
-        _copy_range(source, target, end - position)
-        position = end
-
-
-def _copy_range(source: int, target: int, count: int) -> None:
-    """From and to the current positions; the file system may share the blocks."""
-    while count > 0:
-        try:
-            done = os.copy_file_range(source, target, count)
-        except OSError as exc:
-            if exc.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
-                raise
-            chunk = os.read(source, min(count, _CHUNK_BYTES))
-            atomic.write_all(target, chunk)
-            done = len(chunk)
-        if done == 0:
-            return  # it became shorter
-        count -= done
 
 
 def _make_directory(into: int, name: str) -> None:

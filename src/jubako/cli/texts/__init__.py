@@ -34,11 +34,8 @@ LATER = {
     "builder": "building images is not part of this version",
     "buildx": "building images is not part of this version",
     "compose": "start each container with `jubako run`",
-    "cp": "use `jubako exec CONTAINER cat FILE`, or a volume",
-    "container cp": "use `jubako exec CONTAINER cat FILE`, or a volume",
     "container diff": "`jubako export CONTAINER` gives the whole file system",
     "container stats": "`jubako top CONTAINER` lists its processes",
-    "container update": "remove the container and run it again with the new limits",
     "context": "`--root` chooses between engines",
     "diff": "`jubako export CONTAINER` gives the whole file system",
     "events": "`jubako wait CONTAINER` waits for the end of a container",
@@ -62,5 +59,4 @@ LATER = {
     "system df": "`jubako images` and `jubako ps --size` show sizes",
     "system events": "`jubako wait CONTAINER` waits for the end of a container",
     "system prune": "use `container prune`, `image prune` and `volume prune`",
-    "update": "remove the container and run it again with the new limits",
 }

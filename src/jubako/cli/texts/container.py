@@ -50,6 +50,9 @@ RUN = {
     "group-add": "Add additional groups to join",
     "health-cmd": "Command to run to check health",
     "health-interval": "Time between running the check (ms|s|m|h) (default 0s)",
+    "health-on-failure": (
+        'What happens to an unhealthy container ("none", "kill", "restart", "stop")'
+    ),
     "health-retries": "Consecutive failures needed to report unhealthy",
     "health-start-interval": (
         "Time between running the check during the start period (ms|s|m|h) (default 0s)"
@@ -300,6 +303,22 @@ TEXTS = {
             "restart policy at once; for the rest it is stopped and started with --restart-now,\n"
             "and when it does not start, the old configuration is put back and started."
         ),
+    ),
+    "cp": Text(
+        "Copy files/folders between a container and the local filesystem",
+        {
+            "archive": "Archive mode (copy all uid/gid information)",
+            "follow-link": "Always follow symbol link in SRC_PATH",
+            "quiet": (
+                "Suppress progress output during copy. Progress output is automatically "
+                "suppressed if no terminal is attached"
+            ),
+        },
+        "Copy files/folders between a container and the local filesystem\n\n"
+        "Use '-' as the source to read a tar archive from stdin\n"
+        "and extract it to a directory destination in a container.\n"
+        "Use '-' as the destination to stream a tar archive of a\n"
+        "container source to stdout.",
     ),
     "container_inspect": Text(
         "Display detailed information on one or more containers",

@@ -8,6 +8,10 @@ import os
 from jubako.errors import InvalidArgument, KernelError
 from jubako.linux.openat2 import open_in_root
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _OPEN = 128  # descriptors kept; archives go through directories one after another
 _IMPLIED_MODE = 0o755  # of directories that have no entry of their own, as Docker makes them
 _PATH = os.O_PATH | os.O_DIRECTORY
@@ -19,21 +23,33 @@ class Parents:
 
     Each path is resolved by openat2 inside the root.  `replaced` must be called when a directory or
     a link makes room for something else, because paths may then lead elsewhere.
+
+    base: where in the root the archive's paths begin, b"" or a path that ends in a slash.
+    check: sees every directory that is opened, and raises if nothing may be made in there.
     """
 
-    def __init__(self, root: int, max_implied: int):
+    def __init__(
+        self,
+        root: int,
+        max_implied: int,
+        *,
+        base: bytes = b"",
+        check: Callable[[int], None] | None = None,
+    ):
         self._root = root
+        self._base = base
+        self._check = check
         self._open: dict[bytes, int] = {}
         self._max_implied = max_implied
         self._implied = 0
 
     def get(self, path: bytes, *, make: bool = True) -> int:
-        """A descriptor of the directory, which is made if it is missing; b"" is the root.
+        """A descriptor of the directory, which is made if it is missing; b"" is the base.
 
         It stays open until the next call that does not find its path in the cache.
         Raises KernelError (ENOTDIR, ELOOP...), InvalidArgument (a link that leads to nothing).
         """
-        if not path:
+        if not path and not self._base:
             return self._root
         fd = self._open.get(path)
         if fd is not None:
@@ -41,11 +57,17 @@ class Parents:
         if len(self._open) >= _OPEN:
             self.close()
         try:
-            fd = open_in_root(self._root, os.fsdecode(path), _PATH)
+            fd = open_in_root(self._root, os.fsdecode(self._base + path), _PATH)
         except KernelError as exc:
-            if exc.errno != errno.ENOENT or not make:
+            if exc.errno != errno.ENOENT or not make or not path:
                 raise
             fd = self._make(path)
+        if self._check is not None:
+            try:
+                self._check(fd)
+            except BaseException:
+                os.close(fd)
+                raise
         self._open[path] = fd
         return fd
 
@@ -57,9 +79,9 @@ class Parents:
             here, _, name = here.rpartition(b"/")
             missing.append(name)
             try:
-                fd = open_in_root(self._root, os.fsdecode(here) or ".", _PATH)
+                fd = open_in_root(self._root, os.fsdecode(self._base + here) or ".", _PATH)
             except KernelError as exc:
-                if exc.errno != errno.ENOENT:
+                if exc.errno != errno.ENOENT or not here:
                     raise
         self._implied += len(missing)
         if self._implied > self._max_implied:
