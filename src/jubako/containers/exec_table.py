@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 KEEP_S = 300  # how long an ended exec can be inspected, as in Docker
 EXIT_KILLED = 137  # 128 + SIGKILL: what an exec dies of when its holder does
-EXIT_NOT_STARTED = 126
 
 
 class Exec:
@@ -89,24 +88,24 @@ class ExecTable:
             self._insert(db, container, exec_id, record, "created")
         return exec_id
 
-    def create_running(self, container: Container, record: ExecRecord) -> str:
-        """Add an exec whose holder is the calling process; returns its ID."""
+    def create_running(self, container: Container, record: ExecRecord, holder: int) -> str:
+        """Add an exec that the process `holder` is about to start; returns its ID."""
         exec_id = _new_id()
-        _note_holder(record)
+        record["HolderTicks"] = start_ticks(holder)
         with self._store.transaction() as db:
             _check_there(db, container)
             self._insert(db, container, exec_id, record, "running")
             db.execute(
                 "UPDATE execs SET holder = ?, boot_id = ? WHERE id = ?",
-                (os.getpid(), boot_id(), exec_id),
+                (holder, boot_id(), exec_id),
             )
             self._emit(container.record, "exec_start", exec_id, record)
         return exec_id
 
-    def claim(self, container: Container, exec_id: str) -> ExecRecord:
-        """Let the calling process be the holder of a created exec; exactly one gets it.
+    def claim(self, container: Container, exec_id: str, record: ExecRecord, holder: int) -> None:
+        """Let the process `holder` start a created exec; exactly one gets it.
 
-        Raises Conflict (it was started before), NotFound, WrongState.
+        record: replaces the row's.  Raises Conflict (it was started before), NotFound, WrongState.
         """
         with self._store.transaction() as db:
             found = self.get(exec_id)
@@ -114,21 +113,20 @@ class ExecTable:
                 word = "is already running" if found.running else "has already run"
                 raise Conflict(f"Error: Exec command {found.id} {word}", subject=found.id)
             _check_there(db, container)
-            _note_holder(found.record)
+            record["HolderTicks"] = start_ticks(holder)
             db.execute(
                 "UPDATE execs SET status = 'running', holder = ?, boot_id = ?, record = ?"
                 " WHERE id = ?",
-                (os.getpid(), boot_id(), json.dumps(found.record), exec_id),
+                (holder, boot_id(), json.dumps(record), exec_id),
             )
-            self._emit(container.record, "exec_start", exec_id, found.record)
-        return found.record
+            self._emit(container.record, "exec_start", exec_id, record)
 
     def started(self, exec_id: str, pid: int, record: ExecRecord) -> None:
         """Note the process."""
         record["PidTicks"] = start_ticks(pid)
         with self._store.transaction() as db:
             db.execute(
-                "UPDATE execs SET pid = ?, record = ? WHERE id = ?",
+                "UPDATE execs SET pid = ?, record = ? WHERE id = ? AND status = 'running'",
                 (pid, json.dumps(record), exec_id),
             )
 
@@ -136,7 +134,8 @@ class ExecTable:
         """Note that the program could not be started."""
         with self._store.transaction() as db:
             db.execute(
-                "UPDATE execs SET status = 'exited', exit_code = ?, finished_ns = ? WHERE id = ?",
+                "UPDATE execs SET status = 'exited', exit_code = ?, finished_ns = ?"
+                " WHERE id = ? AND status != 'exited'",
                 (exit_code, time.time_ns(), exec_id),
             )
 
@@ -236,10 +235,6 @@ def _lives(pid: int, ticks: int | None) -> bool:
 
 def _is_held(row: Exec) -> bool:
     return row.boot_id == boot_id() and _lives(row.holder, row.record.get("HolderTicks"))
-
-
-def _note_holder(record: ExecRecord) -> None:
-    record["HolderTicks"] = start_ticks(os.getpid())
 
 
 def _is_old(row: Exec) -> bool:

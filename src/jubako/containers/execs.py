@@ -145,8 +145,8 @@ class ExecService:
 
     def resize(self, exec_id: str, rows: int, columns: int) -> None:
         """Tell its terminal how large it is.  Raises WrongState: it does not run or has none."""
+        from jubako.containers.execute import size_socket
         from jubako.containers.frames import encode_resize
-        from jubako.containers.holder import size_socket
 
         row = self._running(exec_id)
         if not row.record["ProcessConfig"]["tty"]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 
-from jubako.containers.exec_table import EXIT_NOT_STARTED, ExecTable, check_running
+from jubako.containers.exec_table import ExecTable
 from jubako.containers.execution import Execution
+from jubako.containers.holder import EXIT_NOT_STARTED, take
 from jubako.containers.terminal import parse_detach_keys
-from jubako.errors import InvalidArgument, StartError, WrongState
+from jubako.errors import InvalidArgument, StartError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,12 +20,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from jubako.containers.exec_table import Exec
-    from jubako.containers.holder import Started
+    from jubako.containers.holder import Holder
     from jubako.containers.model import ExecProcess, ExecRecord
     from jubako.containers.services import Services
     from jubako.containers.table import Container
-
-_NOT_ABSOLUTE = "OCI runtime exec failed: exec failed: Cwd must be an absolute path: unknown"
 
 
 def new_record(config: Mapping[str, Any]) -> ExecRecord:
@@ -72,86 +71,79 @@ def start_new(
     services: Services, container: Container, record: ExecRecord, *, detach: bool
 ) -> Execution | None:
     """Start a process in a running container; see ContainerService.exec."""
-    return _start(services, container, record, {"record": record}, detach=detach)
+    holder = take(services.store)
+    try:
+        exec_id = ExecTable(services.store).create_running(container, record, holder.pid)
+    except BaseException:
+        holder.close()
+        raise
+    return _start(services, container, exec_id, record, holder, detach=detach)
 
 
 def start_created(
     services: Services, container: Container, row: Exec, *, detach: bool
 ) -> Execution | None:
     """Start an exec that was created before; see ExecService.start."""
+    holder = take(services.store)
     try:
-        return _start(services, container, row.record, {"exec": row.id}, detach=detach)
-    except StartError as exc:
-        if ExecTable(services.store).get(row.id).status == "created":
-            ExecTable(services.store).failed(row.id, exc.exit_code)
+        ExecTable(services.store).claim(container, row.id, row.record, holder.pid)
+    except BaseException:
+        holder.close()
         raise
+    return _start(services, container, row.id, row.record, holder, detach=detach)
 
 
 def _start(
     services: Services,
     container: Container,
+    exec_id: str,
     record: ExecRecord,
-    which: dict[str, Any],
+    holder: Holder,
     *,
     detach: bool,
 ) -> Execution | None:
-    check_running(container.id, container.status)
-    order = {
-        "container": container.id,
-        "pid": container.pid,
-        "process": _process(container, record),
-        **which,
-    }
-    holder = services.take_holder()
+    table = ExecTable(services.store)
     streams = Streams(record, detach=detach)
+    order = {
+        "root": services.store.path,
+        "state_dir": services.store.run_directory("runtime"),
+        "cache_dir": services.store.run_directory("seccomp"),
+        "container": {"id": container.id, "pid": container.pid, "record": container.record},
+        "exec": exec_id,
+        "record": record,
+        "sizes": size_socket(services, container.id, exec_id),
+        "streams": list(streams.theirs),
+    }
     try:
-        started = holder.start({**order, "streams": list(streams.theirs)}, streams.passed)
-    except BaseException:
+        started = holder.start(order, streams.passed)
+    except BaseException as exc:
         streams.close()
+        code = exc.exit_code if isinstance(exc, StartError) else EXIT_NOT_STARTED
+        table.failed(exec_id, code)
+        holder.recorded()
+        holder.close()
         raise
     finally:
         streams.close_theirs()
     if detach:
+        table.started(exec_id, started.pid, record)
         streams.close()
-        _let_go(started)
+        started.close()
         return None
-    return Execution(started, streams)
+
+    def record_end(status: int) -> None:
+        table.ended(container.record, exec_id, status, started.pid)
+        started.recorded()
+
+    execution = Execution(exec_id, started, streams, record_end)
+    if not execution.ended:
+        table.started(exec_id, started.pid, record)
+    return execution
 
 
-def _let_go(started: Started) -> None:
-    started.channel.close()
-    os.close(started.pidfd)
-    if started.console >= 0:
-        os.close(started.console)
-
-
-def _process(container: Container, record: ExecRecord) -> dict[str, Any]:
-    """The OCI process object.  Raises WrongState, StartError (user, directory)."""
-    from jubako.containers import spec
-
-    config = record["ProcessConfig"]
-    if record["WorkingDir"] and not record["WorkingDir"].startswith("/"):
-        raise StartError(_NOT_ABSOLUTE, exit_code=EXIT_NOT_STARTED, subject=record["WorkingDir"])
-    try:
-        root = os.open(f"/proc/{container.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as exc:
-        raise WrongState(f"container {container.id} is not running") from exc
-    try:
-        return spec.exec_process(
-            container.record,
-            [config["entrypoint"], *config["arguments"]],
-            rootfs_fd=root,
-            user=config.get("user", ""),
-            env=record["Env"],
-            workdir=record["WorkingDir"],
-            tty=config["tty"],
-            privileged=config["privileged"],
-            console_size=record["ConsoleSize"] or None,
-        )
-    except InvalidArgument as exc:  # no such user: as if the runtime had found out
-        raise StartError(exc.message, exit_code=EXIT_NOT_STARTED, hint=exc.hint) from exc
-    finally:
-        os.close(root)
+def size_socket(services: Services, container_id: str, exec_id: str) -> str:
+    """Where the holder of an exec with a terminal takes sizes; short, as sun_path is."""
+    return f"{services.run_directory(container_id)}/e-{exec_id[:12]}"
 
 
 class Streams:

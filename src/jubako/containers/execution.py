@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
 
 from jubako.containers.frames import write_all
 from jubako.containers.terminal import DetachFilter, SignalPipe, Terminal, parse_detach_keys
+from jubako.errors import KernelError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jubako.containers.collect import Output
     from jubako.containers.execute import Streams
     from jubako.containers.holder import Started
@@ -27,9 +31,18 @@ class Execution:
     terminal stdin and stdout are both that.
     """
 
-    def __init__(self, started: Started, streams: Streams):
-        self.id = started.id
+    def __init__(
+        self,
+        exec_id: str,
+        started: Started,
+        streams: Streams,
+        record_end: Callable[[int], None],
+    ):
+        """record_end: called with the exit status, when the end is seen here."""
+        self.id = exec_id
         self._started = started
+        self._record_end = record_end
+        self._status: int | None = None
         self._console = started.console
         self._stdin = streams.stdin if self._console < 0 else self._console
         pairs = ((streams.stdout, 1), (streams.stderr, 2), (self._console, 1))
@@ -47,13 +60,30 @@ class Execution:
     def stderr(self) -> int:
         return next((fd for fd, number in self._outputs.items() if number == 2), -1)
 
+    @property
+    def ended(self) -> bool:
+        """Whether the process has ended; its output may still be to be read."""
+        poll = select.poll()
+        poll.register(self._started.pidfd, select.POLLIN)
+        return bool(poll.poll(0))
+
     def fileno(self) -> int:
-        """Readable once the process has ended and that is recorded: `wait` does not block then."""
+        """Readable once the process has ended: `wait` does not block then."""
         return self._started.channel.fileno()
 
     def wait(self) -> int:
-        """Wait for the end; the exit status.  Raises Unavailable (its holder was killed)."""
-        return self._started.exit_code()
+        """Wait for the end and see it recorded; the exit status.
+
+        Raises Unavailable: its holder was killed.
+        """
+        if self._status is None:
+            self._status = self._started.exit_code()
+            try:
+                self._record_end(self._status)
+            except KernelError as exc:  # the disk is full: the holder tries until it is not
+                if exc.errno != errno.ENOSPC:
+                    raise
+        return self._status
 
     def signal(self, number: int) -> None:
         """Send a signal to the process; nothing happens if it has ended."""
@@ -121,11 +151,10 @@ class Execution:
 
     def close(self) -> None:
         """Close the streams; the process goes on, and what it writes is read by its holder."""
-        self._started.channel.close()
-        fds = {self._started.pidfd, self._stdin, self._console, *self._outputs} - {-1}
-        for fd in fds:
+        for fd in {self._stdin, *self._outputs} - {-1, self._console}:
             os.close(fd)
-        self._started.pidfd = self._stdin = self._console = -1
+        self._started.close()
+        self._stdin = self._console = -1
         self._outputs = {}
 
 

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import contextmanager
 from functools import cached_property
 
 from jubako.containers.table import ContainerTable
-from jubako.errors import KernelError, NotFound, StartError, WrongState
-
-_DYING_S = 0.2  # from a process's loss of its namespaces to its end
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from jubako.containers.cdi import Device
-    from jubako.containers.holder import Holder
     from jubako.containers.launcher import Launcher
     from jubako.containers.model import HostConfig
     from jubako.containers.table import Container
@@ -34,7 +29,6 @@ class Services:
         self.store = store
         self.table = ContainerTable(store)
         self.launcher: Launcher | None = None
-        self.holder: Holder | None = None
 
     # Each is imported when somebody needs it: `ps` and `exec` need none.
 
@@ -61,9 +55,6 @@ class Services:
         if self.launcher is not None:
             self.launcher.close()
             self.launcher = None
-        if self.holder is not None:
-            self.holder.close()
-            self.holder = None
         if "networks" in self.__dict__:
             self.networks.close()
         self.store.close()
@@ -74,18 +65,6 @@ class Services:
         from jubako.store import settings
 
         return cdi.requested(host_config, settings.load(self.store.path).cdi_spec_dirs)
-
-    def take_holder(self) -> Holder:
-        """The process that was prepared for an exec, or a new one; the caller's.
-
-        Raises KernelError (no process can be made).
-        """
-        holder, self.holder = self.holder, None
-        if holder is None:
-            from jubako.containers.holder import Holder
-
-            holder = Holder(self.store)
-        return holder
 
     def directory(self, container_id: str) -> str:
         """What survives a reboot: upper, work, logs, hosts."""
@@ -124,14 +103,12 @@ class Services:
         What the row said a moment ago may be over: a failure inside the block is WrongState when
         the container has ended meanwhile.
         """
-        runtime = self.runtime(container)
-        try:
+        from jubako.containers import running
+
+        with running.expecting_running(
+            self.runtime(container), container.id, container.pid
+        ) as runtime:
             yield runtime
-        except (StartError, KernelError, NotFound) as exc:
-            if exc.exit_code in (126, 127) or not _has_ended(runtime, container):
-                raise
-            text = f"container {container.id} is not running"
-            raise WrongState(text, subject=container.id) from exc
 
     def cgroup_path(self, container_id: str, parent: str = "") -> str:
         """The container's cgroup, below `parent` or the engine's own."""
@@ -140,21 +117,3 @@ class Services:
         from jubako.containers.binds import clean
 
         return f"{clean('/' + parent).rstrip('/')}/{container_id}"
-
-
-def _has_ended(runtime: Runtime, container: Container) -> bool:
-    """Whether the init that its row named is gone; the container may have been started anew.
-
-    A process that is about to end has no namespaces any more but still a state: it gets a moment.
-    """
-    deadline = time.monotonic() + _DYING_S
-    while True:
-        try:
-            state = runtime.state(container.id)
-        except NotFound:
-            return True
-        if state["status"] == "stopped" or state.get("pid") != container.pid:
-            return True
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.005)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from jubako.cli import foreground, values
 from jubako.cli.flags import LIST, STRING, Command, Flag, OptionError, Refused
 from jubako.cli.session import terminal_size
+from jubako.containers.holder import prepare
 from jubako.errors import Detached, StartError
 
 TYPE_CHECKING = False
@@ -46,10 +47,9 @@ def run(session: Session, call: Call) -> int:
     detach, tty, interactive = call.flag("detach"), call.flag("tty"), call.flag("interactive")
     if not detach:
         foreground.check_terminal(interactive, tty)
-    containers = session.engine.containers
-    containers.prepare_exec()
+    prepare()
     try:
-        execution = containers.exec(
+        execution = session.engine.containers.exec(
             call.args[0],
             call.args[1:],
             user=call.text("user"),
