@@ -218,7 +218,7 @@ def open_shared(points: Sequence[MountPoint]) -> dict[str, int]:
             _check_propagation(point, entries)
             if point["Propagation"] in _SHARED:
                 opened[point["Destination"]] = mountapi.clone_tree(
-                    point["Source"], why="keep the bind in the host's peer group"
+                    point["Source"], why="later mounts in this directory are seen by both sides"
                 )
     except BaseException:
         for fd in opened.values():
@@ -345,13 +345,13 @@ def _from_holder(holders: Iterable[tuple[int, str]]) -> int | None:
         try:
             ours = ns.open_ns("self", "mount")
             try:
-                ns.setns(theirs, ns.CLONE_NEWNS, why="reach the tmpfs of another container")
+                ns.setns(theirs, ns.CLONE_NEWNS, why="the volume exists only in another container")
                 try:
                     return clone_visible(target, fstype=TMPFS_MAGIC)
                 except KernelError:
                     continue
                 finally:
-                    ns.setns(ours, ns.CLONE_NEWNS, why="back to the monitor's own mounts")
+                    ns.setns(ours, ns.CLONE_NEWNS, why="back to its own mounts")
             finally:
                 os.close(ours)
         finally:
@@ -374,7 +374,7 @@ def clone_visible(path: str, *, fstype: int = 0) -> int:
     try:
         if fstype and filesystem_type(found) != fstype:
             raise KernelError("open mount", errno.EINVAL, path=path)
-        return mountapi.clone_tree(found, recursive=False, why=f"share {path}")
+        return mountapi.clone_tree(found, recursive=False, why=f"what is at {path} is shared")
     finally:
         os.close(found)
 
@@ -402,7 +402,7 @@ def _pin_subpath(path: str, subpath: str, place: str) -> str:
     finally:
         os.close(root)
     try:
-        tree = mountapi.clone_tree(inside, why=f"the part {subpath} of a volume")
+        tree = mountapi.clone_tree(inside, why=f"{subpath} of a volume, held fast")
         try:
             return _place(tree, place, subpath, directory=_is_directory(inside))
         finally:
@@ -436,6 +436,6 @@ def _place(tree_fd: int, place: str, what: str, *, directory: bool | None = None
         mountapi.AT_FDCWD,
         place,
         mountapi.MOVE_MOUNT_F_EMPTY_PATH,
-        why=f"the source of the mount at {what}",
+        why=f"the source of the mount at {what}, in a place that only the engine knows",
     )
     return place

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from jubako.errors import JubakoError, KernelError, Unavailable, raise_all
+from jubako.linux import trace
 from jubako.linux.removal import remove_tree
 from jubako.store import point
 
@@ -36,7 +37,11 @@ def free(services: Services, container: Container) -> None:
         lambda: point("containers.takedown.network"),
         lambda: remove_tree(services.run_directory(container.id)),
     ]
-    raise_all(run_all(steps))
+    previous = trace.set_stage("end")
+    try:
+        raise_all(run_all(steps))
+    finally:
+        trace.set_stage(previous)
 
 
 def _disconnect(services: Services, container: Container) -> None:
@@ -60,7 +65,7 @@ def _delete_by_cgroup(services: Services, container: Container) -> None:
     cgroup = Cgroup(services.cgroup_path(container.id, parent))
     if cgroup.exists():
         cgroup.kill(why=f"what can delete {container.name} is not installed any more")
-        cgroup.remove()
+        cgroup.remove(why="the group is empty now")
     remove_tree(f"{services.store.run_directory('runtime')}/{container.id}")
 
 

@@ -115,10 +115,14 @@ def set_role(role: str) -> None:
     _role = role
 
 
-def set_stage(stage: str) -> None:
-    """What this process is doing from here on: "" for making things, "end" for taking them down."""
+def set_stage(stage: str) -> str:
+    """What this process is doing from here on: "" for making things, "end" for taking them down.
+
+    Returns the last one.
+    """
     global _stage
-    _stage = stage
+    previous, _stage = _stage, stage
+    return previous
 
 
 def clock_moved(by_s: float) -> None:
@@ -331,7 +335,7 @@ def place(fd: int) -> str:
         path = os.readlink(f"/proc/self/fd/{fd}")
     except OSError:
         return f"/proc/{_outer_pid()}/fd/{fd}"
-    return inside(path) if path.startswith("/") else path
+    return inside(path) if path.startswith("/") else namespace(fd)
 
 
 def here() -> str:
@@ -348,7 +352,7 @@ def inside(path: str) -> str:
 
 
 def namespace(fd: int) -> str:
-    """A path by which another process finds a namespace that is open here."""
+    """A path by which another process finds what has none: a namespace, a pipe."""
     return f"/proc/{_outer_pid()}/fd/{fd}"
 
 

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from jubako.linux.netlink.links import Link
 
 CONTAINER_LINK = "eth0"
+_GATEWAY = "the address under which containers see the host, their gateway"
+_ADDRESS = "its address, which no other container has"
+_HAIRPIN = "a container may come back to itself through a port that it has published"
 _LINK_LOCAL_PREFIX = 16  # 169.254.0.0/16, RFC 3927
 _CARRYING_TIMEOUT_S = 0.1
 _CARRYING_POLL_S = 0.0005
@@ -51,7 +54,12 @@ def create(netlink: Netlink, name: str, gateway: str, prefix: int, mtu: int) -> 
     if link is None:
         # a MAC of its own: otherwise it changes with the ports, and containers lose their gateway
         netlink.execute(
-            links.add_bridge(name, mac=random_mac(), mtu=mtu, why="the network's bridge")
+            links.add_bridge(
+                name,
+                mac=random_mac(),
+                mtu=mtu,
+                why="a switch made of software: all containers of the network are on it",
+            )
         )
         link = links.find(netlink, name)
     if link is None:
@@ -61,11 +69,17 @@ def create(netlink: Netlink, name: str, gateway: str, prefix: int, mtu: int) -> 
     for old in addresses.list_addresses(netlink, index=link.index):
         if ":" not in old.address and (old.address, old.prefix) != (gateway, prefix):
             netlink.execute(
-                addresses.delete(old.address, old.prefix, link.index, link=name, why="outdated")
+                addresses.delete(
+                    old.address,
+                    old.prefix,
+                    link.index,
+                    link=name,
+                    why="the network has another address now",
+                )
             )
     netlink.execute(
-        addresses.add(gateway, prefix, link.index, link=name, why="the containers' gateway"),
-        links.set_up(name, index=link.index),
+        addresses.add(gateway, prefix, link.index, link=name, why=_GATEWAY),
+        links.set_up(name, index=link.index, why="from here on it passes packets on"),
     )
     return link
 
@@ -95,30 +109,35 @@ def plug(
             host_link,
             CONTAINER_LINK,
             master=bridge.index,
+            master_name=bridge.name,
             mtu=mtu,
             peer_mac=mac,
             peer_netns_fd=netns_fd,
-            why="the container's cable",
+            why="a cable: one end is on the bridge, the other one is eth0 in the container",
         )
     )
-    requests = [links.set_alias(host_link, alias), links.set_up(host_link)]
+    requests = [
+        links.set_alias(host_link, alias, why="so that `ip link` says whose cable it is"),
+        links.set_up(host_link, why="the host's end of the cable is in use"),
+    ]
     if read_sysctl(_BRIDGE_NF) == "1":
         # br_netfilter translates published ports inside the bridge, and then a container's packet
         # to its own port leaves by the port it came from
-        requests.append(links.set_bridge_port(host_link, hairpin=True, why="br_netfilter is on"))
-    requests.append(
-        neighbours.delete(address, bridge.index, why="an earlier container may have had it")
-    )
+        requests.append(links.set_bridge_port(host_link, hairpin=True, why=_HAIRPIN))
+    why = "another container may have had this address, with another card"
+    requests.append(neighbours.delete(address, bridge.index, link=bridge.name, why=why))
     netlink.execute(*requests)
-    with call_in(netns_fd, _open_without_ipv6, why="into the container's network") as inside:
+    with call_in(
+        netns_fd, _open_without_ipv6, why="for a moment the monitor is in there, to configure it"
+    ) as inside:
         link = links.find(inside, CONTAINER_LINK)
         if link is None:
             raise KernelError("ip link show", errno.ENODEV, path=CONTAINER_LINK)
         inside.execute(
-            links.set_up("lo", why="every container has its loopback"),
-            addresses.add(address, prefix, link.index, link=CONTAINER_LINK, why="from the lease"),
-            links.set_up(CONTAINER_LINK, index=link.index),
-            routes.add("", gateway=gateway, why="to everywhere else"),
+            links.set_up("lo", why="programs in the container reach one another"),
+            addresses.add(address, prefix, link.index, link=CONTAINER_LINK, why=_ADDRESS),
+            links.set_up(CONTAINER_LINK, index=link.index, why="its end of the cable is in use"),
+            routes.add("", gateway=gateway, why="what is not nearby is reached through the host"),
             *(
                 addresses.add(
                     extra, _LINK_LOCAL_PREFIX, link.index, link=CONTAINER_LINK, why="asked for"
@@ -147,7 +166,8 @@ def _await_carrying(netlink: Netlink, name: str) -> None:
 def _open_without_ipv6() -> Netlink:
     """A socket inside; IPv6 is off on eth0, as Docker has it on a network without IPv6."""
     try:
-        write_sysctl(f"net/ipv6/conf/{CONTAINER_LINK}/disable_ipv6", "1", why="an IPv4 network")
+        why = "the network has no IPv6, so the container shall not try it"
+        write_sysctl(f"net/ipv6/conf/{CONTAINER_LINK}/disable_ipv6", "1", why=why)
     except KernelError as exc:
         if exc.errno != errno.ENOENT:  # a kernel without IPv6
             raise

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from jubako.store import Store
 
 _LINK_NAME_TRIES = 5
+_CUT = "its cable carries nothing any more; the kernel removes it with the last process"
 
 
 def reserve(store: Store, container_id: str, mappings: Sequence[PortMapping]) -> list[Listener]:
@@ -147,12 +148,22 @@ def publish(
         rows = db.execute("SELECT * FROM ports WHERE container_id = ?", (container_id,)).fetchall()
     elements = firewall.port_elements(rows)
     try:
-        firewall.add_ports(ground.filters, ground.table, elements, why="published ports")
+        firewall.add_ports(
+            ground.filters,
+            ground.table,
+            elements,
+            why="packets to a published port go to the container",
+        )
     except KernelError as exc:
         if exc.errno != errno.ENOENT:
             raise
         ground.repair_table()  # somebody flushed the rules a moment ago
-        firewall.add_ports(ground.filters, ground.table, elements, why="published ports")
+        firewall.add_ports(
+            ground.filters,
+            ground.table,
+            elements,
+            why="packets to a published port go to the container",
+        )
     _forget_udp(ground.filters, rows)
 
 
@@ -172,7 +183,7 @@ def _forget_udp(filters: Netlink, rows: Sequence[sqlite3.Row]) -> None:
         if row["host_ip"] in (ports.ANY_IPV4, connection.destination)
         and connection.server != row["container_ip"]
     )
-    conntrack.delete(filters, outdated, why="the port has a new owner")
+    conntrack.delete(filters, outdated, why="these packets went to who had the port before")
 
 
 def unpublish(ground: Ground, rows: Sequence[sqlite3.Row]) -> None:
@@ -180,27 +191,31 @@ def unpublish(ground: Ground, rows: Sequence[sqlite3.Row]) -> None:
     elements = firewall.port_elements(rows)
     if not elements:
         return
-    firewall.remove_ports(ground.filters, ground.table, elements, why="the container ended")
+    firewall.remove_ports(ground.filters, ground.table, elements, why="its ports are free again")
     if conntrack.is_empty():
         return
     for address in {row["container_ip"] for row in rows}:
         # or the next container with this address inherits connections to these ports
         connections = conntrack.list_to_server(ground.filters, address)
-        conntrack.delete(ground.filters, connections, why="its server is gone")
+        conntrack.delete(
+            ground.filters,
+            connections,
+            why="these connections have nobody at the other end any more",
+        )
 
 
 def remove_links(names: Sequence[str]) -> None:
     """Delete links; those that are gone already are fine."""
     if names:
         with Netlink() as netlink:
-            netlink.execute(*[links.delete(name, why="the container ended") for name in names])
+            netlink.execute(*[links.delete(name, why="its cable is removed") for name in names])
 
 
 def cut_off_links(names: Sequence[str]) -> None:
     """Let links carry nothing more; the kernel deletes them with their namespace."""
     if names:
         with Netlink() as netlink:
-            netlink.execute(*[links.cut_off(name, why="the container ended") for name in names])
+            netlink.execute(*[links.cut_off(name, why=_CUT) for name in names])
 
 
 def remove_strays(store: Store, ground: Ground) -> None:
@@ -220,7 +235,9 @@ def remove_strays(store: Store, ground: Ground) -> None:
         known = firewall.port_elements(db.execute("SELECT * FROM ports").fetchall())
         keys = {(element.set, element.key) for element in known}
         gone = [element for element in elements if (element.set, element.key) not in keys]
-        firewall.remove_ports(ground.filters, ground.table, gone, why="its container is gone")
+        firewall.remove_ports(
+            ground.filters, ground.table, gone, why="a container that is gone had this port"
+        )
         rows = db.execute("SELECT record FROM leases").fetchall()
     names = {json.loads(row["record"])["HostLink"] for row in rows}
     remove_links([link.name for link in found if link.kind == "veth" and link.name not in names])

@@ -254,7 +254,7 @@ def start_forwarding() -> None:
     Raises KernelError where /proc/sys is read-only.
     """
     try:
-        write_sysctl(_IP_FORWARD, "1", why="packets of containers cross the host")
+        write_sysctl(_IP_FORWARD, "1", why="packets of containers may cross the host")
     except KernelError as exc:
         exc.hint = "set net.ipv4.ip_forward = 1 on the host"
         raise

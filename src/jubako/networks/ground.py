@@ -103,7 +103,10 @@ class Ground:
         if not firewall.is_ready(self.filters, self.table):
             self._create_table()
         else:
-            nft.apply(firewall.network_script(self.table, record), why=f"network {record['Name']}")
+            nft.apply(
+                firewall.network_script(self.table, record),
+                why=f"the rules learn of the network {record['Name']}",
+            )
         point("networks.ground.table")
         subnet, gateway = records.subnet_of(record), records.gateway_of(record)
         made = bridge.create(netlink, name, gateway, subnet.prefix, records.mtu_of(record))
@@ -125,7 +128,10 @@ class Ground:
             record["IPAM"] = records.bridge_ipam(ipam.choose_subnet(taken))
             records.save(db, record)
         with suppress(JubakoError):  # there may be none; it is made anew in a moment
-            nft.apply(f"delete table ip {self.table}\n", why="the network's subnet changed")
+            nft.apply(
+                f"delete table ip {self.table}\n",
+                why="the network gets other addresses, and new rules with them",
+            )
 
     def _create_table(self) -> None:
         rows = self._store.db.execute("SELECT * FROM ports WHERE container_ip <> ''").fetchall()
@@ -135,7 +141,7 @@ class Ground:
             self.bridges(),
             firewall.port_elements(rows),
             self._uplinks(),
-            why="the table of this root is missing",
+            why="the rules for all containers of this engine, in a table of their own",
         )
 
     def repair_table(self) -> None:

@@ -81,7 +81,7 @@ def apply_v2(path: str, memory: Mapping[str, Any]) -> None:
     limit = memory.get("limit") or 0
     swap = swap_v2(limit, memory.get("swap") or 0)
     if memory.get("checkBeforeUpdate") and limit > 0:
-        current = files.read_int(f"{path}/memory.current")
+        current = _reclaimed_v2(path, limit)
         if current > limit:  # v2 would rather kill than refuse
             raise KernelError("write", errno.EBUSY, path=f"{path}/memory.max",
                               detail=f"'{limit}' with {current} in use")  # fmt: skip
@@ -94,6 +94,19 @@ def apply_v2(path: str, memory: Mapping[str, Any]) -> None:
     if memory.get("reservation"):
         low = memory["reservation"]
         files.write(f"{path}/memory.low", "max" if low < 0 else str(low))
+
+
+def _reclaimed_v2(path: str, limit: int) -> int:
+    """The memory in use, after caches that stand in the way of `limit` are given up."""
+    current = files.read_int(f"{path}/memory.current")
+    if current > limit:
+        try:
+            files.write_if_exists(f"{path}/memory.reclaim", str(current - limit))  # kernel 5.19
+        except KernelError as error:
+            if error.errno != errno.EAGAIN:  # less than that could be had
+                raise
+        current = files.read_int(f"{path}/memory.current")
+    return current
 
 
 def stats_v1(path: str) -> dict[str, Any]:

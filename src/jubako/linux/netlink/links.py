@@ -11,6 +11,7 @@ import socket
 import struct
 
 from jubako.errors import InvalidArgument
+from jubako.linux import trace
 from jubako.linux.netlink import codec
 from jubako.linux.netlink.socket import Netlink, Request
 
@@ -131,6 +132,10 @@ def _mtu(mtu: int | None) -> bytes:
     return b"" if mtu is None else codec.u32(IFLA_MTU, mtu)
 
 
+def _words(mac: str | None, mtu: int | None) -> str:
+    return (f" address {mac}" if mac else "") + (f" mtu {mtu}" if mtu else "")
+
+
 def _create(name: str, body: bytes, shell: str, why: str) -> Request:
     flags = codec.NLM_F_CREATE | codec.NLM_F_EXCL
     return Request(RTM_NEWLINK, flags, body, shell=shell, path=name, why=why)
@@ -146,7 +151,7 @@ def add_bridge(
         codec.text(IFLA_INFO_KIND, "bridge"),
         codec.nested(IFLA_INFO_DATA, data),
     )
-    shell = f"ip link add {name} type bridge forward_delay 0"
+    shell = f"ip link add {name}{_words(mac, mtu)} type bridge forward_delay 0 stp_state 0"
     return _create(name, _header() + _name(name) + _mac(mac) + _mtu(mtu) + info, shell, why)
 
 
@@ -154,7 +159,7 @@ def add_dummy(name: str, *, mac: str | None = None, why: str = "") -> Request:
     """A link that swallows what is sent."""
     info = codec.nested(IFLA_LINKINFO, codec.text(IFLA_INFO_KIND, "dummy"))
     body = _header() + _name(name) + _mac(mac) + info
-    return _create(name, body, f"ip link add {name} type dummy", why)
+    return _create(name, body, f"ip link add {name}{_words(mac, None)} type dummy", why)
 
 
 def add_veth(
@@ -162,6 +167,7 @@ def add_veth(
     peer: str,
     *,
     master: int = 0,
+    master_name: str = "",
     mac: str | None = None,
     mtu: int | None = None,
     peer_mac: str | None = None,
@@ -170,21 +176,17 @@ def add_veth(
 ) -> Request:
     """A veth pair, both ends down: veth(4).
 
-    master: index of the bridge that `name` joins.  The peer is made in `peer_netns_fd` directly,
-    which saves moving and renaming it.
+    master: index of the bridge that `name` joins, and its name, for messages.  The peer is made in
+    `peer_netns_fd` directly, which saves moving and renaming it.
     """
     other = _header() + _name(peer) + _mac(peer_mac) + _mtu(mtu)
     shell = f"ip link add {name}"
     if master:
-        shell += f" master {master}"
-    if mac:
-        shell += f" address {mac}"
-    shell += f" type veth peer name {peer}"
-    if peer_mac:
-        shell += f" address {peer_mac}"
+        shell += f" master {master_name or f'if{master}'}"
+    shell += _words(mac, mtu) + f" type veth peer name {peer}" + _words(peer_mac, mtu)
     if peer_netns_fd is not None:
         other += codec.u32(IFLA_NET_NS_FD, peer_netns_fd)
-        shell += f" netns /proc/self/fd/{peer_netns_fd}"
+        shell += f" netns {trace.namespace(peer_netns_fd)}"
     info = codec.nested(
         IFLA_LINKINFO,
         codec.text(IFLA_INFO_KIND, "veth"),
@@ -280,7 +282,7 @@ def rename(name: str, index: int, new: str, *, why: str = "") -> Request:
 
 def move(name: str, netns_fd: int, *, why: str = "") -> Request:
     """Move a link into another network namespace, where it arrives down."""
-    shell = f"ip link set {name} netns /proc/self/fd/{netns_fd}"
+    shell = f"ip link set {name} netns {trace.namespace(netns_fd)}"
     return _change(name, shell, why, codec.u32(IFLA_NET_NS_FD, netns_fd))
 
 

@@ -33,14 +33,14 @@ def call_in(netns_fd: int, function: Callable[[], T], *, why: str = "") -> T:
         try:
             return function()
         finally:
-            setns(home, CLONE_NEWNET, why="back")
+            setns(home, CLONE_NEWNET, why="back to the host's network")
     finally:
         os.close(home)
 
 
 def open_in(netns_fd: int) -> Netlink:
     """A route socket in the network namespace of `netns_fd`."""
-    return call_in(netns_fd, Netlink, why="a netlink socket of the container's namespace")
+    return call_in(netns_fd, Netlink, why="for a moment, to open a socket in there")
 
 
 def _sysctl_path(name: str) -> str:

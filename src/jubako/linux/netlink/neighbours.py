@@ -45,13 +45,13 @@ def add(address: str, mac: str, index: int, *, why: str = "") -> Request:
         RTM_NEWNEIGH,
         codec.NLM_F_CREATE | codec.NLM_F_REPLACE,
         body,
-        shell=f"ip neigh replace {address} lladdr {mac} dev {index}",
+        shell=f"ip neigh replace {address} lladdr {mac} dev if{index}",
         path=address,
         why=why,
     )
 
 
-def delete(address: str, index: int, *, why: str = "") -> Request:
+def delete(address: str, index: int, *, link: str = "", why: str = "") -> Request:
     """Forget what was known of an address; fine if nothing was."""
     family = family_of(address)
     body = _NDMSG.pack(family, index, 0, 0, 0)
@@ -60,7 +60,7 @@ def delete(address: str, index: int, *, why: str = "") -> Request:
         RTM_DELNEIGH,
         0,
         body,
-        shell=f"ip neigh del {address} dev {index}",
+        shell=f"ip neigh del {address} dev {link or f'if{index}'}",
         path=address,
         why=why,
         accept=(errno.ENOENT, errno.ENODEV),

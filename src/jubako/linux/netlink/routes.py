@@ -71,7 +71,7 @@ def _words(destination: str, gateway: str, index: int) -> str:
     words = destination or "default"
     if gateway:
         words += f" via {gateway}"
-    return f"{words} dev {index}" if index else words
+    return f"{words} dev if{index}" if index else words
 
 
 def add(destination: str, *, gateway: str = "", index: int = 0, why: str = "") -> Request:
