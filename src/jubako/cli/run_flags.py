@@ -6,7 +6,7 @@ Those whose feature is not here yet, and those for Windows, are parsed and refus
 from __future__ import annotations
 
 from jubako.cli import values
-from jubako.cli.flags import INT, LATER, LIST, STRING, UINT, Flag
+from jubako.cli.flags import INT, LIST, STRING, UINT, Flag
 
 WINDOWS = "is only supported on Windows"
 NO_SOCKET = "cannot work: there is no API server whose socket could be passed in"
@@ -50,12 +50,13 @@ FLAGS = (
     Flag("expose", "", LIST),
     Flag("gpus", "", values.GPUS),
     Flag("group-add", "", LIST),
-    Flag("health-cmd", "", STRING, refused=LATER),
-    Flag("health-interval", "", values.DURATION, refused=LATER),
-    Flag("health-retries", "", INT, refused=LATER),
-    Flag("health-start-interval", "", values.DURATION, refused=LATER),
-    Flag("health-start-period", "", values.DURATION, refused=LATER),
-    Flag("health-timeout", "", values.DURATION, refused=LATER),
+    Flag("health-cmd", "", STRING),
+    Flag("health-interval", "", values.DURATION),
+    Flag("health-on-failure", "", STRING, default="none"),
+    Flag("health-retries", "", INT),
+    Flag("health-start-interval", "", values.DURATION),
+    Flag("health-start-period", "", values.DURATION),
+    Flag("health-timeout", "", values.DURATION),
     Flag("help"),
     Flag("hostname", "h", STRING),
     Flag("init"),
@@ -84,7 +85,7 @@ FLAGS = (
     Flag("net-alias", "", LIST, into="network-alias", hidden=True),
     Flag("network", "", values.NETWORK),
     Flag("network-alias", "", LIST),
-    Flag("no-healthcheck", refused=LATER),
+    Flag("no-healthcheck"),
     Flag("oom-kill-disable"),
     Flag("oom-score-adj", "", INT),
     Flag("pid", "", STRING),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from jubako.cli import limit_options
+from jubako.cli import health_options, limit_options, restart_options
 from jubako.cli.flags import OptionError
 from jubako.errors import InvalidArgument
 from jubako.golang.quote import quote
@@ -25,6 +25,7 @@ _TEXTS = {
     **limit_options.TEXTS,
     "cgroup-parent": "CgroupParent",
     "cgroupns": "CgroupnsMode",
+    "health-on-failure": "HealthOnFailure",
     "ipc": "IpcMode",
     "isolation": "Isolation",
     "pid": "PidMode",
@@ -92,6 +93,10 @@ def build(call: Call) -> tuple[Config, HostConfig]:
     _security(call, host)
     _logging(call, host)
     _devices(call, host)
+    _restart(call, host)
+    check = health_options.health_check(call)
+    if check is not None:
+        config["Healthcheck"] = check
     if call.given("annotation"):
         host["Annotations"] = dict(call.many("annotation"))
     if call.given("storage-opt"):
@@ -168,18 +173,6 @@ def _cut(text: str, mark: str) -> tuple[str, str]:
 
 def _refuse_later(call: Call) -> None:
     """Flags of which only some values work in this version."""
-    policy, _, retries = call.text("restart").partition(":")
-    if policy and policy != "no":
-        if policy not in ("always", "on-failure", "unless-stopped"):
-            raise OptionError(
-                f"invalid restart policy: unknown policy '{policy}'; use one of 'no', 'always', "
-                "'on-failure', or 'unless-stopped'"
-            )
-        raise OptionError(f"--restart {policy} is not supported yet")
-    if retries:
-        raise OptionError(
-            "invalid restart policy: maximum retry count can only be used with 'on-failure'"
-        )
     pull = call.text("pull")
     if pull not in ("", "missing", "never", "always"):
         raise OptionError(
@@ -202,6 +195,12 @@ def networking(call: Call, mode: str) -> dict[str, Any] | None:
     if call.given("network-alias"):
         endpoint["Aliases"] = call.many("network-alias")
     return {"EndpointsConfig": {mode: endpoint}} if endpoint else None
+
+
+def _restart(call: Call, host: dict[str, Any]) -> None:
+    host["RestartPolicy"] = restart_options.parse(call.text("restart"))
+    if call.flag("rm") and host["RestartPolicy"]["Name"] not in ("", "no"):
+        raise OptionError("conflicting options: cannot specify both --restart and --rm")
 
 
 def _check_modes(call: Call) -> None:

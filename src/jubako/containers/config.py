@@ -119,6 +119,7 @@ _HOST: tuple[tuple[str, object], ...] = (
     ("MaskedPaths", None),
     ("ReadonlyPaths", None),
     ("Init", OMIT),
+    ("HealthOnFailure", OMIT),  # ours
 )
 
 CONFIG_KEYS = tuple(name for name, _ in _CONFIG)
@@ -323,6 +324,8 @@ def _complete_host(host: dict[str, Any], default_runtime: str, warnings: list[st
         "Name": policy.get("Name") or "no",
         "MaximumRetryCount": policy.get("MaximumRetryCount") or 0,
     }
+    if host["HealthOnFailure"] == "none":
+        host["HealthOnFailure"] = None
     host["ConsoleSize"] = host["ConsoleSize"] or [0, 0]
     host["CgroupnsMode"] = host["CgroupnsMode"] or cgroup_namespace_default(
         privileged=host["Privileged"]

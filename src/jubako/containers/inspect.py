@@ -23,6 +23,7 @@ def to_inspect(
     endpoint: Mapping[str, Any] | None = None,
     directory: str = "",
     exec_ids: Sequence[str] | None = None,
+    restart_count: int = 0,
 ) -> Json:
     """The answer of `docker inspect` for one container.
 
@@ -43,7 +44,7 @@ def to_inspect(
         "HostsPath": record.get("HostsPath", ""),
         "LogPath": record.get("LogPath", ""),
         "Name": f"/{record['Name']}",
-        "RestartCount": record.get("RestartCount", 0),
+        "RestartCount": restart_count,
         "Driver": record.get("Driver", ""),
         "Platform": record.get("Platform", "linux"),
         "MountLabel": options.mount_label,

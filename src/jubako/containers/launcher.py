@@ -73,7 +73,7 @@ def _stand_by(channel: socket.socket, root: str) -> NoReturn:
         for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)  # of the terminal, and meant for the command
         fds.close_except((channel.fileno(), trace.descriptor()))
-        _import_start_path()
+        import_start_path()
         order, descriptors, _, _ = socket.recv_fds(channel, _MAX_ID_BYTES, _MAX_FDS)
         channel.close()
         if order:
@@ -84,6 +84,7 @@ def _stand_by(channel: socket.socket, root: str) -> NoReturn:
         os._exit(1)
 
 
-def _import_start_path() -> None:
+def import_start_path() -> None:
+    """Import what starting a container needs."""
     for name in _START_PATH:
         __import__(name)

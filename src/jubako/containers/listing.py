@@ -70,11 +70,20 @@ def status_text(container: Container) -> str:
     now_s = time.time()
     if container.running:
         up = human_duration(now_s - seconds(container.started))
-        return f"Up {up} (Paused)" if container.status == "paused" else f"Up {up}"
-    if container.status == "exited":
+        return f"Up {up}{_health_text(container)}"
+    if container.status in ("exited", "restarting"):
         ago = human_duration(now_s - seconds(container.finished))
-        return f"Exited ({container.exit_code}) {ago} ago"
+        return f"{container.status.capitalize()} ({container.exit_code}) {ago} ago"
     return {"removing": "Removal In Progress", "dead": "Dead"}.get(container.status, "Created")
+
+
+def _health_text(container: Container) -> str:
+    if container.status == "paused":
+        return " (Paused)"
+    if container.health is None:
+        return ""
+    status = container.health["Status"]
+    return " (health: starting)" if status == "starting" else f" ({status})"
 
 
 def summarize(services: Services, container: Container, *, size: bool) -> dict[str, Any]:
@@ -173,6 +182,8 @@ class Filters:
                 raise InvalidArgument(f"invalid filter '{name}'", subject=name)
             if name == "status":
                 self._check_statuses(values)
+            if name == "health":
+                self._check_health(values)
             if name == "exited" and not all(v.lstrip("-").isdigit() for v in values):
                 raise InvalidArgument(f"invalid filter 'exited={values[0]}'")
         self._bounds = {
@@ -181,6 +192,14 @@ class Filters:
             if name in ("before", "since") and values
         }
         self._images = self._ancestors(filters.get("ancestor", ()))
+
+    def _check_health(self, values: Sequence[str]) -> None:
+        from jubako.containers.health import STATUSES
+
+        for value in values:
+            if value not in STATUSES:
+                text = f"unrecognized filter value for health: {value}"
+                raise InvalidArgument(text, subject=value)
 
     def _check_statuses(self, values: Sequence[str]) -> None:
         for value in values:
@@ -249,7 +268,7 @@ def _has(name: str, value: str, container: Container) -> bool:
     if name in ("publish", "expose"):
         return _has_port(name, value, container)
     if name == "health":
-        return value == "none"
+        return value == (container.health["Status"] if container.health else "none")
     return value in ("false", "0")  # is-task: nothing here is a swarm task
 
 

@@ -235,6 +235,7 @@ class HostConfig(TypedDict, total=False):
     MaskedPaths: list[str] | None
     ReadonlyPaths: list[str] | None
     Init: bool | None
+    HealthOnFailure: str  # ours: `kill`, `restart` or `stop` an unhealthy container
 
 
 class MountPoint(TypedDict, total=False):

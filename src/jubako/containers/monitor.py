@@ -18,8 +18,9 @@ import os
 import signal
 import socket
 import sys
+import time
 
-from jubako.containers import events, report, slim
+from jubako.containers import events, health, listener, report, slim
 from jubako.containers.logs import open_writer, parse_options
 from jubako.containers.remove import remove_container
 from jubako.containers.services import Services
@@ -38,6 +39,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
+    from jubako.containers.restarting import Restart
     from jubako.containers.table import Container
     from jubako.runtime import Process
 
@@ -53,7 +55,14 @@ def launch(services: Services, container: Container, client: socket.socket | Non
         with theirs, Lock(services.monitor_lock(container.id), timeout_s=30) as lock:
             # the last monitor has ended: the lock was free
             with services.store.transaction():
-                services.table.update(container.id, boot_id=boot_id(), error="", oom_killed=0)
+                services.table.update(
+                    container.id,
+                    boot_id=boot_id(),
+                    error="",
+                    oom_killed=0,
+                    restart_count=0,
+                    stop_requested=0,
+                )
                 if client is not None:
                     events.emit(services.store, container.record, "attach")
             point("containers.start.marked")
@@ -140,34 +149,41 @@ def detach(root: str, container_id: str, descriptors: list[int]) -> NoReturn:
     try:
         os.setsid()
         if os.fork() == 0:
-            _leave_caller(descriptors)
+            leave_caller(descriptors)
             lock_fd, channel_fd, *client_fd = descriptors
             channel = socket.socket(fileno=channel_fd)
             client = socket.socket(fileno=client_fd[0]) if client_fd else None
             services = Services(Store(root))
             container = services.table.get(container_id)
-            Monitor(services, container, channel, client, lock_fd).main()
+            Monitor(services, container, lock_fd, channel=channel, client=client).main()
         status = 0
     finally:
         os._exit(status)
 
 
 class Monitor:
-    """The process itself."""
+    """The process itself.
+
+    lock_fd: its own lock.  channel: to the command that launched it, and client: its end of the
+    first attached client; or restart: the container's policy starts it.
+    """
 
     def __init__(
         self,
         services: Services,
         container: Container,
-        channel: socket.socket,
-        client: socket.socket | None,
         lock_fd: int,
+        *,
+        channel: socket.socket | None = None,
+        client: socket.socket | None = None,
+        restart: Restart | None = None,
     ):
         self._services = services
         self._container = container
+        self._lock_fd = lock_fd
         self._channel = channel
         self._client = client
-        self._lock_fd = lock_fd
+        self._restart = restart
         self._loop = EventLoop()
         self._setup = Setup(services, container)
         self._process: Process | None = None
@@ -178,11 +194,11 @@ class Monitor:
             try:
                 self._streams = self._open_streams()
                 process = self._process = self._create_process()
-                listener = self._start(process)
+                attach_socket = self._start(process)
             except BaseException as exc:
                 self._fail(exc)
             else:
-                self._serve(self._setup, process, listener)
+                self._serve(self._setup, process, attach_socket)
         except BaseException as exc:  # nobody is left to tell but the row
             self._note(f"monitor: {report.pack_error(exc)['message']}")
         finally:
@@ -226,24 +242,14 @@ class Monitor:
     def _start(self, process: Process) -> socket.socket:
         """Let init execute the program, and record that; returns the attach socket."""
         config = self._container.record["Config"]
-        listener = self._listen()
+        attach_socket = listener.listen(self._services.run_directory(self._container.id))
         if self._client is not None:
             stdin = bool(config.get("AttachStdin"))
             self._streams.add(self._client).greet(wants_stdin=stdin, wants_output=True)
         self._services.runtime(self._container).start(self._container.id)
         point("containers.start.started")
         self._record_start(process)
-        return listener
-
-    def _listen(self) -> socket.socket:
-        self._services.store.run_directory(self._container.id)
-        path = self._services.attach_socket(self._container.id)
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        listener.setblocking(False)
-        listener.bind(path)
-        os.chmod(path, 0o600)
-        listener.listen(64)
-        return listener
+        return attach_socket
 
     def _record_start(self, process: Process) -> None:
         from jubako.containers.times import now
@@ -256,16 +262,25 @@ class Monitor:
                 started=now(),
                 exit_code=0,
                 endpoint=self._setup.endpoint or {},
+                **health.begun(self._container.record["Config"], self._container.health),
             )
             events.network(self._services, self._container, "connect")
             events.emit(self._services.store, self._container.record, "start")
         if not self._container.record["HostConfig"].get("AutoRemove"):
             self._services.store.flush()
-        report.send(self._channel, {"pid": process.pid})
-        self._channel.close()
+        self._report({"pid": process.pid})
+
+    def _report(self, content: dict[str, object]) -> None:
+        """Tell whoever waits for the start."""
+        if self._channel is not None:
+            report.send(self._channel, content)
+            self._channel.close()
+        if self._restart is not None:
+            self._restart.done()
 
     def _fail(self, exc: BaseException) -> None:
         """Undo what the start did, record why it failed, and tell the launcher."""
+        trace.set_stage("end")
         packed = report.pack_error(exc)
         code = start_error_code(exc) if isinstance(exc, JubakoError) else 128
         if self._process is not None:
@@ -278,17 +293,21 @@ class Monitor:
             "error": packed["message"],
             "exit_code": code,
         }
+        if self._restart is not None:  # it stays as the last run has left it
+            columns.update(status="exited", exit_code=container.exit_code)
         failed = {"name": container.name, "error": packed["message"], "exitCode": str(code)}
         run_all([lambda: note(services.store, "start-failed", container.id, failed)])
         if not remove:
             run_all([lambda: services.table.update(container.id, **columns)])
         elif not errors:
             run_all([lambda: remove_container(services, container, volumes=True)])
-        report.send(self._channel, {"error": packed})
+        self._report({"error": packed})
 
     # serve
 
-    def _serve(self, setup: Setup, process: Process, listener: socket.socket) -> None:
+    def _serve(self, setup: Setup, process: Process, attach_socket: socket.socket) -> None:
+        if self._client is None:
+            trace.set_sink(None)  # who started it has gone
         supervisor = Supervisor(
             self._loop,
             self._streams,
@@ -296,8 +315,11 @@ class Monitor:
             container_id=self._container.id,
             pid=process.pid,
             pidfd=process.pidfd,
-            listener=listener,
+            listener=attach_socket,
             host_mounts=setup.host_mounts,
+            lock_fd=self._lock_fd,
+            started_s=time.monotonic(),
+            delay_s=0.0 if self._restart is None else self._restart.delay_s,
         )
         if setup.endpoint:
             supervisor.network = self._services.networks.serve(
@@ -305,7 +327,7 @@ class Monitor:
                 self._container.id,
                 setup.endpoint,
             )
-        slim.schedule(supervisor, self._services.store.path, self._lock_fd)
+        slim.schedule(supervisor, self._services.store.path)
         supervisor.serve()
 
     def _note(self, text: str) -> None:
@@ -315,7 +337,7 @@ class Monitor:
             pass
 
 
-def _leave_caller(kept: list[int]) -> None:
+def leave_caller(kept: list[int]) -> None:
     """Leave the caller's terminal, directory, signals, standard streams and other descriptors.
 
     Objects of the caller that own descriptors must not be collected here: what they would close
@@ -325,7 +347,9 @@ def _leave_caller(kept: list[int]) -> None:
     os.chdir("/")
     os.umask(0o022)
     prctl.set_name("jubako-monitor")
-    prctl.set_child_subreaper(True)
+    trace.set_role("monitor")
+    trace.set_stage("")
+    prctl.set_child_subreaper(True, why="orphans of the container become its children")
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGPIPE, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)

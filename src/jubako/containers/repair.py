@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import time
 
-from jubako.containers import events, secrets
+from jubako.containers import events, health, restart, secrets
 from jubako.containers.recover import monitor_is_dead, was_left_frozen
 from jubako.containers.remove import finish_removal
 from jubako.containers.takedown import NOTHING_LEFT, forget_locks, free, run_all
+from jubako.containers.times import now, seconds
 from jubako.errors import JubakoError, NotFound, Unavailable, WrongState, raise_all
 from jubako.linux.removal import remove_tree
 from jubako.store import boot_id, point
@@ -70,32 +71,64 @@ def repair_and_tidy(services: Services, container_id: str) -> None:
 
 
 def _record_end(services: Services, container: Container) -> None:
-    from jubako.containers.times import now, seconds
-
-    columns: dict[str, object] = {}
-    if container.running:
-        columns = {
-            "status": "exited",
-            "exit_code": EXIT_KILLED,
-            "finished": now(),
-            "error": "the container's monitor died",
-        }
-    if container.record["HostConfig"].get("AutoRemove"):
-        columns["status"] = "removing"
+    """Take down what a dead monitor left, and start the container again if its policy wants it."""
+    again = _restarts(container)
     free(services, container)
     services.store.use_reserve()
     with services.store.transaction():
-        services.table.update(container.id, **{**NOTHING_LEFT, **columns})
+        services.table.update(container.id, **_columns(container, again))
         if container.running:
-            events.network(services, container, "disconnect")
-            events.emit(
-                services.store,
-                container.record,
-                "die",
-                exitCode=EXIT_KILLED,
-                execDuration=max(0, int(time.time() - seconds(container.started))),
-                notes={"monitor_died": True, "reboot": container.boot_id != boot_id()},
-            )
+            _tell(services, container)
+    point("containers.repair.recorded")
+    if again:
+        from jubako.containers.restarting import relaunch
+
+        relaunch(services, container.id)
+
+
+def _restarts(container: Container) -> bool:
+    """Whether its restart policy starts it now; after a reboot `jubako system start` does that."""
+    if container.boot_id != boot_id() or container.record["HostConfig"].get("AutoRemove"):
+        return False
+    if container.restarting:
+        return not container.stop_requested
+    return container.running and restart.wanted(
+        container.record["HostConfig"]["RestartPolicy"],
+        exit_code=EXIT_KILLED,
+        restart_count=container.restart_count,
+        stop_requested=container.stop_requested,
+    )
+
+
+def _columns(container: Container, again: bool) -> dict[str, object]:
+    columns: dict[str, object] = dict(NOTHING_LEFT)
+    if again:
+        columns = {"pid": 0, "endpoint": {}, "status": "restarting"}
+    if container.running:
+        columns.update(
+            exit_code=EXIT_KILLED,
+            finished=now(),
+            error="the container's monitor died",
+            restart_count=container.restart_count + again,
+            **health.ended(container.health),
+        )
+    if container.active and not again:
+        columns["status"] = "exited"
+    if container.record["HostConfig"].get("AutoRemove"):
+        columns["status"] = "removing"
+    return columns
+
+
+def _tell(services: Services, container: Container) -> None:
+    events.network(services, container, "disconnect")
+    events.emit(
+        services.store,
+        container.record,
+        "die",
+        exitCode=EXIT_KILLED,
+        execDuration=max(0, int(time.time() - seconds(container.started))),
+        notes={"monitor_died": True, "reboot": container.boot_id != boot_id()},
+    )
 
 
 def sweep(services: Services) -> None:

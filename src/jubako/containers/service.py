@@ -364,6 +364,7 @@ class ContainerService:
             endpoint=container.endpoint,
             directory=self._services.directory(container.id),
             exec_ids=ExecTable(self._services.store).live_ids(container.id),
+            restart_count=container.restart_count,
         )
         if container.record["HostConfig"]["Links"]:
             from jubako.containers import links
@@ -378,6 +379,10 @@ class ContainerService:
         from jubako.containers.top import top
 
         container = self._get(reference)
+        if container.restarting:
+            from jubako.containers.lifecycle import restarting
+
+            raise restarting(container)
         if not container.running:
             raise WrongState(f"container {container.id} is not running", subject=container.id)
         found = top(self._services.runtime(container).pids(container.id), ps_args)

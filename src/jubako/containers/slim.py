@@ -4,7 +4,7 @@ A monitor is forked from a command and has in memory what creating and starting 
 12 MB, where serving needs less than half.  A fresh interpreter at the start would cost every start
 20 ms; so the monitor replaces itself later, by execve(2), when it has a quiet moment:
 
-    monitor ── memfd: state as JSON, descriptors inheritable ── execve ──> python -I -S ── resume()
+    monitor ── memfd: state as JSON, descriptors inheritable ── execve ──> python -I -S ── main()
 
 The process stays the same: its PID, its children (init), its locks, its mount namespace and its
 being a subreaper survive an exec.  A container that ends before is not touched by any of this.
@@ -17,6 +17,8 @@ import os
 import socket
 import sys
 
+from jubako.containers import interpreter
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -28,39 +30,32 @@ AFTER_S = 1.0  # most containers that end soon have ended by then
 RETRY_S = 5.0  # a client was attached, or a connection proxied
 
 
-def schedule(supervisor: Supervisor, root: str, lock_fd: int) -> None:
-    """Let the monitor replace itself when it has nothing to do.
-
-    root: of the store.  lock_fd: the monitor's lock, which the new program keeps.
-    """
-    if not _is_interpreter(sys.executable):
-        return  # Python is embedded in another program
+def schedule(supervisor: Supervisor, root: str) -> None:
+    """Let the monitor replace itself when it has nothing to do.  root: of the store."""
 
     def attempt() -> None:
         network = supervisor.network
         if supervisor.streams.idle and (network is None or network.idle):
-            _replace(supervisor, root, lock_fd)
+            _replace(supervisor, root)
         supervisor.loop.call_later(RETRY_S, attempt)
 
     supervisor.loop.call_later(AFTER_S, attempt)
 
 
-def _is_interpreter(path: str | None) -> bool:
-    return bool(path) and os.path.basename(path or "").startswith("python")
-
-
-def _replace(supervisor: Supervisor, root: str, lock_fd: int) -> None:
+def _replace(supervisor: Supervisor, root: str) -> None:
     """Become the small program; returns only if that is impossible."""
     fds = {
         "pidfd": supervisor.pidfd,
         "listener": supervisor.listener.fileno(),
         "host_mounts": supervisor.host_mounts,
-        "lock": lock_fd,
+        "lock": supervisor.lock_fd,
     }
     state = {
         "root": root,
         "container_id": supervisor.container_id,
         "pid": supervisor.pid,
+        "started_s": supervisor.started_s,
+        "delay_s": supervisor.delay_s,
         "fds": fds,
         "streams": supervisor.streams.hand_over(),
         "network": None if supervisor.network is None else supervisor.network.hand_over(),
@@ -69,22 +64,19 @@ def _replace(supervisor: Supervisor, root: str, lock_fd: int) -> None:
     os.write(memory, json.dumps(state).encode())
     for fd in (memory, *fds.values()):
         os.set_inheritable(fd, True)
-    package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    code = f"import sys; sys.path.insert(0, {package!r}); from jubako.containers import slim"
-    argv = [sys.executable, "-I", "-S", "-c", f"{code}; slim.resume({memory})"]
     try:
-        os.execv(sys.executable, argv)
+        interpreter.replace("slim", memory)
     except OSError:
         os.close(memory)  # the interpreter was upgraded away, or memory is short: stay as we are
 
 
-def resume(memory: int) -> None:
+def main() -> None:
     """The new program: go on where the old one was.  Never returns."""
     from jubako.containers import stdio, supervisor
     from jubako.linux.loop import EventLoop
 
     try:
-        state = _read(memory)
+        state = _read(int(sys.argv[1]))
         _name_process()
         fds = state["fds"]
         for fd in fds.values():
@@ -100,6 +92,9 @@ def resume(memory: int) -> None:
             pidfd=fds["pidfd"],
             listener=socket.socket(fileno=fds["listener"]),
             host_mounts=fds["host_mounts"],
+            lock_fd=fds["lock"],
+            started_s=state["started_s"],
+            delay_s=state["delay_s"],
         )
         if state["network"] is not None:
             from jubako.networks.serving import Serving

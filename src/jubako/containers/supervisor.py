@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from jubako.containers.services import Services
     from jubako.containers.stdio import Stdio
     from jubako.containers.table import Container
-    from jubako.errors import JubakoError
     from jubako.linux.loop import EventLoop
     from jubako.networks.serving import Serving
 
@@ -37,7 +36,9 @@ class Supervisor:
     """Serves one running container.
 
     pid, pidfd: of its init, a child of this process.  listener: the attach socket.  host_mounts:
-    a descriptor of the host's mount namespace, to which the process returns at the end.
+    a descriptor of the host's mount namespace, to which the process returns at the end.  lock_fd:
+    of the monitor's lock.  started_s: when it was started, on the monotonic clock.  delay_s: how
+    long its restart policy waited before that, 0 if a user started it.
     services: opens the services of the root; called when they are needed.
     """
 
@@ -52,6 +53,9 @@ class Supervisor:
         pidfd: int,
         listener: socket.socket,
         host_mounts: int,
+        lock_fd: int,
+        started_s: float,
+        delay_s: float,
     ):
         self.loop = loop
         self.streams = streams
@@ -61,6 +65,9 @@ class Supervisor:
         self.pidfd = pidfd
         self.listener = listener
         self.host_mounts = host_mounts
+        self.lock_fd = lock_fd
+        self.started_s = started_s
+        self.delay_s = delay_s
         self.network: Serving | None = None
 
     def serve(self) -> None:
@@ -78,7 +85,9 @@ class Supervisor:
         self.streams.add(connection)
 
     def _finish(self) -> None:
-        """Drain, take down, record, tell, remove, in this order."""
+        """Drain, take down, record, tell, remove or restart, in this order."""
+        ran_s = time.monotonic() - self.started_s
+        from jubako.containers import ending, explaining
         from jubako.containers.takedown import free, run_all
         from jubako.store import point
 
@@ -89,49 +98,37 @@ class Supervisor:
         self.listener.close()
         self.streams.drain()
         services, container = self._eventually(self._find, code)
-        oom = _oom_killed(services, container)
+        explaining.accept(services, container.id)
+        oom = ending.oom_killed(services, container)
         point("containers.exit.drained")
         errors = run_all([self._leave_mounts, lambda: free(services, container)])
         self.streams.drain()  # processes that outlived init (`--pid host`) are gone now as well
-        error = "; ".join(str(exc) for exc in errors)
-        columns = self._columns(container, errors)
-        columns.update(exit_code=code, oom_killed=int(oom), error=error)
-        services.store.use_reserve()
-        self._eventually(lambda: _record_end(services, container, columns), code)
+        end = ending.End(code, oom, errors, ran_s, self.delay_s)
+        outcome = self._eventually(lambda: ending.record(services, container.id, end), code)
         point("containers.exit.recorded")
-        self.streams.broadcast(frames.encode(frames.EXITED, f"{code} {error}".encode()))
-        if container.record["HostConfig"].get("AutoRemove"):
+        self.streams.broadcast(frames.encode(frames.EXITED, f"{code} {end.error}".encode()))
+        if outcome.remove:
             run_all([lambda: _remove(services, container)])
         self.streams.broadcast(frames.encode(frames.GONE))
         self.streams.close()
+        if outcome.restart_s is not None:
+            from jubako.containers import restarting
+
+            restarting.become(services, container.id, self.lock_fd, outcome.restart_s)
 
     def _leave_mounts(self) -> None:
         from jubako.linux import ns
 
         if self.network is not None:
             self.network.close()
-        ns.setns(self.host_mounts, ns.CLONE_NEWNS, why="let go of the container's mounts")
+        why = "the last who held the container's mounts lets go"
+        ns.setns(self.host_mounts, ns.CLONE_NEWNS, why=why)
 
     def _find(self) -> tuple[Services, Container]:
         services = self.services()
         container = services.table.find(self.container_id)
         assert container is not None  # only its monitor removes the row of a running container
         return services, container
-
-    def _columns(self, container: Container, errors: list[JubakoError]) -> dict[str, object]:
-        """What the end changes in the row, in one transaction: who finds `exited` need not ask
-        what is left.
-
-        `boot_id` stays, and lets `recover` go on here if we die, when something could not be taken
-        down, and while `--rm` is still to be done.
-        """
-        from jubako.containers.takedown import NOTHING_LEFT
-        from jubako.containers.times import now
-
-        columns: dict[str, object] = {"pid": 0, "status": "exited", "finished": now()}
-        if not errors and not container.record["HostConfig"].get("AutoRemove"):
-            columns.update(NOTHING_LEFT)
-        return columns
 
     def _eventually(self, action: Callable[[], T], code: int) -> T:
         """The result of `action`, tried again for as long as the disk is full.
@@ -148,37 +145,6 @@ class Supervisor:
             self.streams.broadcast(frames.encode(frames.GONE))
             self.streams.close()
             time.sleep(_RETRY_S)
-
-
-def _record_end(services: Services, container: Container, columns: dict[str, object]) -> None:
-    from jubako.containers import events
-    from jubako.containers.times import seconds
-
-    lasted_s = max(0, int(time.time() - seconds(container.started)))
-    with services.store.transaction():
-        services.table.update(container.id, **columns)
-        events.network(services, container, "disconnect")
-        if columns["oom_killed"]:
-            events.emit(services.store, container.record, "oom")
-        events.emit(
-            services.store,
-            container.record,
-            "die",
-            exitCode=columns["exit_code"],
-            execDuration=lasted_s,
-            notes={"error": columns["error"]} if columns["error"] else None,
-        )
-
-
-def _oom_killed(services: Services, container: Container) -> bool:
-    from jubako.errors import JubakoError
-    from jubako.linux.cgroups import Cgroup
-
-    parent = container.record["HostConfig"].get("CgroupParent", "")
-    try:
-        return Cgroup(services.cgroup_path(container.id, parent)).oom_kills() > 0
-    except JubakoError:
-        return False
 
 
 def _remove(services: Services, container: Container) -> None:

@@ -10,7 +10,7 @@ import os
 import re
 import signal
 
-from jubako.containers import binds, capabilities, cpulist, devices, security
+from jubako.containers import binds, capabilities, cpulist, devices, health, security
 from jubako.errors import InvalidArgument, Unsupported
 
 TYPE_CHECKING = False
@@ -82,6 +82,7 @@ def check(config: Config, host: HostConfig) -> None:
     """Check a merged configuration.  Raises InvalidArgument or Unsupported."""
     _check_config(config)
     _check_health(config.get("Healthcheck"))
+    _check_health_action(config, host.get("HealthOnFailure"))
     _check_modes(host)
     policy = host["RestartPolicy"]
     check_restart(policy["Name"], policy["MaximumRetryCount"])
@@ -155,6 +156,22 @@ def _check_health(health: HealthConfig | None) -> None:
             raise InvalidArgument(f"{key} in Healthcheck cannot be less than 1ms")
     if ((health or {}).get("Retries") or 0) < 0:
         raise InvalidArgument("Retries in Healthcheck cannot be negative")
+
+
+def _check_health_action(config: Config, action: str | None) -> None:
+    if action is None:
+        return
+    if action not in health.ACTIONS:
+        raise InvalidArgument(
+            f"invalid health action: unknown action '{action}'; use one of 'none', 'kill', "
+            "'restart', or 'stop'",
+            subject=action,
+        )
+    if not health.is_checked(config):
+        raise InvalidArgument(
+            f"--health-on-failure {action}: the container has no health check",
+            hint="give it one with --health-cmd",
+        )
 
 
 def _check_modes(host: HostConfig) -> None:
