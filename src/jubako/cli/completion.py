@@ -21,7 +21,7 @@ SHELLS = ("bash", "fish", "zsh")
 # What the arguments of a command are; the others take none, or something we cannot know.
 _ARGUMENTS = {
     "containers": "attach commit exec export kill logs pause port rename restart rm start stop top"
-    " unpause wait container_inspect inspect",
+    " unpause update wait container_inspect inspect",
     "images": "create history image_inspect rmi run save tag images",
     "networks": "network_inspect",
     "volumes": "volume_inspect volume_rm",

@@ -200,7 +200,10 @@ def _limits(host: HostConfig, request: Mapping[str, Any]) -> Json:
         only["MemorySwap"] = host["MemorySwap"]
     elif only["MemorySwap"] and not only["Memory"]:
         only["Memory"] = host["Memory"]
-    return {key: value for key, value in resources.limits(only).items() if value}
+    limits = {key: value for key, value in resources.limits(only).items() if value}
+    if only["Memory"]:
+        limits["memory"]["checkBeforeUpdate"] = True  # cgroup v2 kills where v1 refuses
+    return limits
 
 
 def _only() -> Any:

@@ -56,7 +56,8 @@ def test_no_command_leaves_the_image_its_own() -> None:
         (["-a", "stdout", "-a", "stderr"], {"AttachStdout": True, "AttachStderr": True}),
         (["--entrypoint", "/x"], {"Entrypoint": ["/x"]}),
         (["--entrypoint="], {"Entrypoint": [""]}),
-        (["-h", "box"], {"Hostname": "box"}),
+        (["-h", "box", "--domainname", "d"], {"Hostname": "box", "Domainname": "d"}),
+        (["--mac-address", "02:42:ac:11:00:09"], {"MacAddress": "02:42:ac:11:00:09"}),
         (["-u", "1:2", "-w", "/w"], {"User": "1:2", "WorkingDir": "/w"}),
         (["-l", "a=b", "--label", "c"], {"Labels": {"a": "b", "c": ""}}),
         (["--stop-signal", "INT", "--stop-timeout", "0"], {"StopSignal": "INT", "StopTimeout": 0}),
@@ -189,12 +190,121 @@ def test_config(words: list[str], config: dict[str, Any]) -> None:
             },
         ),
         (["--restart", "no", "--pull", "missing", "--platform", "linux"], {}),
+        (
+            ["--oom-kill-disable", "--oom-score-adj", "7", "--memory-swappiness", "0"],
+            {"OomKillDisable": True, "OomScoreAdj": 7, "MemorySwappiness": 0},
+        ),
+        (
+            ["--memory-reservation", "8m", "--kernel-memory", "1g", "--blkio-weight", "300"],
+            {"MemoryReservation": 8 << 20, "KernelMemory": 1 << 30, "BlkioWeight": 300},
+        ),
+        (
+            ["--cpu-period", "50000", "--cpu-quota", "25000", "--cpuset-mems", "0"],
+            {"CpuPeriod": 50000, "CpuQuota": 25000, "CpusetMems": "0"},
+        ),
+        (
+            ["--cpu-rt-period", "9", "--cpu-rt-runtime", "8"],
+            {"CpuRealtimePeriod": 9, "CpuRealtimeRuntime": 8},
+        ),
+        (
+            ["--blkio-weight-device", "/dev/a:10", "--device-read-bps", "/dev/a:1mb"],
+            {
+                "BlkioWeightDevice": [{"Path": "/dev/a", "Weight": 10}],
+                "BlkioDeviceReadBps": [{"Path": "/dev/a", "Rate": 1 << 20}],
+            },
+        ),
+        (
+            ["--device-write-bps", "/dev/a:5", "--device-read-iops", "/dev/a:6"],
+            {
+                "BlkioDeviceWriteBps": [{"Path": "/dev/a", "Rate": 5}],
+                "BlkioDeviceReadIOps": [{"Path": "/dev/a", "Rate": 6}],
+            },
+        ),
+        (["--device-cgroup-rule", "c 1:* rw"], {"DeviceCgroupRules": ["c 1:* rw"]}),
+        (
+            ["--cgroup-parent", "/p", "--cgroupns", "private", "--userns", "host"],
+            {"CgroupParent": "/p", "CgroupnsMode": "private", "UsernsMode": "host"},
+        ),
+        (
+            ["--annotation", "a=b=c", "--annotation", "d"],
+            {"Annotations": {"a": "b=c", "d": ""}},
+        ),
+        (
+            ["--dns-opt", "a", "--dns-option", "b", "--dns-search", "x.org", "--dns-search", "."],
+            {"DnsOptions": ["a", "b"], "DnsSearch": ["x.org", "."]},
+        ),
+        (["--link", "db:d", "--link", "web"], {"Links": ["db:d", "web"]}),
+        (
+            ["--isolation", "default", "--volume-driver", "local", "--storage-opt", "size=1g"],
+            {"Isolation": "default", "VolumeDriver": "local", "StorageOpt": {"size": "1g"}},
+        ),
+        (
+            ["--device", "v.com/c=a", "--device", "/dev/null", "--device", "v.com/c=b"],
+            {
+                "Devices": [
+                    {
+                        "PathOnHost": "/dev/null",
+                        "PathInContainer": "/dev/null",
+                        "CgroupPermissions": "rwm",
+                    }
+                ],
+                "DeviceRequests": [
+                    {
+                        "Driver": "cdi",
+                        "Count": 0,
+                        "DeviceIDs": ["v.com/c=a", "v.com/c=b"],
+                        "Capabilities": None,
+                        "Options": None,
+                    }
+                ],
+            },
+        ),
         (["--cidfile", "/x/cid"], {"ContainerIDFile": "/x/cid"}),
     ],
 )
 def test_host_config(words: list[str], host: dict[str, Any]) -> None:
     _, found = _build(*words)
     assert {key: found[key] for key in host} == host
+
+
+@pytest.mark.parametrize(
+    ("text", "request_"),
+    [
+        ("all", {"Count": -1}),
+        ("2", {"Count": 2}),
+        ("driver=nvidia,count=3", {"Driver": "nvidia", "Count": 3}),
+        ('"device=0,uuid",capabilities=utility', {"DeviceIDs": ["0", "uuid"],
+                                                  "Capabilities": [["utility", "gpu"]]}),
+        ("driver=x", {"Driver": "x", "Count": 1}),
+        ("options=a=b", {"Options": {"a": "b"}, "Count": 1}),
+    ],
+)  # fmt: skip
+def test_gpus(text: str, request_: dict[str, Any]) -> None:
+    _, host = _build("--gpus", text)
+    default = {
+        "Driver": "",
+        "Count": 0,
+        "DeviceIDs": None,
+        "Capabilities": [["gpu"]],
+        "Options": {},
+    }
+    assert host["DeviceRequests"] == [{**default, **request_}]
+
+
+def test_what_is_asked_of_the_network_apart_from_its_name() -> None:
+    def networking(*words: str) -> dict[str, Any] | None:
+        return run_options.networking(_call(*words, "image"), "bridge")
+
+    assert networking() is None
+    found = networking("--ip", "1.2.3.4", "--link-local-ip", "169.254.1.1", "--net-alias", "a")
+    assert found == {
+        "EndpointsConfig": {
+            "bridge": {
+                "IPAMConfig": {"IPv4Address": "1.2.3.4", "LinkLocalIPs": ["169.254.1.1"]},
+                "Aliases": ["a"],
+            }
+        }
+    }
 
 
 def test_published_ports_are_exposed() -> None:
@@ -246,12 +356,18 @@ def test_seccomp_profiles_are_read(tmp_path: Path) -> None:
             "invalid restart policy: unknown policy 'foo'; use one of 'no', 'always', "
             "'on-failure', or 'unless-stopped'",
         ),
-        (["--pull", "always"], "--pull always is not supported yet"),
+        (["--pull", "always"], "--pull always: pulling from registries is not supported yet"),
+        (["--userns", "x"], "--userns: invalid USER mode"),
+        (["--cgroupns", "x"], "--cgroupns: invalid CGROUP mode"),
+        (
+            ["--memory-swappiness", "101"],
+            "invalid value: 101. Valid memory swappiness range is 0-100",
+        ),
+        (["--storage-opt", "size"], "invalid storage option"),
         (
             ["--pull", "x"],
             'invalid pull option: \'x\': must be one of "always", "missing" or "never"',
         ),
-        (["--platform", "plan9/vax"], "--platform plan9/vax is not supported yet"),
         (["-p", "a=b,c"], "invalid publish opts format (should be name=value but got 'c')"),
         (["--network", ""], "no name set for network"),
         (["--network", "a", "--network", "b"], "more than one --network is not supported yet"),
@@ -290,6 +406,22 @@ def test_refuses_in_dockers_words(words: list[str], message: str) -> None:
         (["-m", "x"], "invalid size: 'x'"),
         (["--health-cmd", "x"], "--health-cmd is not supported yet"),
         (["--cpu-count", "1"], "--cpu-count is only supported on Windows"),
+        (["--use-api-socket"], "there is no API server whose socket could be passed in"),
+        (["--device-cgroup-rule", "x"], "invalid device cgroup format 'x'"),
+        (["--blkio-weight-device", "/dev/x:5"], "invalid weight for device: /dev/x:5"),
+        (
+            ["--device-write-iops", "/dev/x:-1"],
+            "invalid rate for device: /dev/x:-1. The correct format is <device-path>:<number>. "
+            "Number must be a positive integer",
+        ),
+        (["--dns-search", "x_y"], "x_y is not a valid domain"),
+        (["--link", "a:b:c"], "bad format for links: a:b:c"),
+        (["--gpus", "foo=bar"], "unexpected key 'foo' in 'foo=bar'"),
+        (
+            ["--gpus", "count=x"],
+            'invalid count (x): value must be either "all" or an integer: invalid syntax',
+        ),
+        (["--gpus", "count=1,count=2"], "gpu request key 'count' can be specified only once"),
     ],
 )
 def test_refuses_bad_values(words: list[str], message: str) -> None:

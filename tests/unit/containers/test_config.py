@@ -191,8 +191,6 @@ def test_unknown_keys_do_not_reach_the_record() -> None:
 def test_warnings() -> None:
     _, _, warnings = merged({}, {"NetworkMode": "host", "PortBindings": {"80/tcp": []}})
     assert warnings == ["Published ports are discarded when using host network mode"]
-    _, _, warnings = merged({}, {"OomKillDisable": True})
-    assert len(warnings) == 1 and warnings[0].startswith("OOM killer is disabled")
 
 
 def test_names_in_container_modes_become_ids() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from jubako.containers import config, resources
-from jubako.errors import KernelError
+from jubako.errors import InvalidArgument
 
 
 def limits(**host: Any) -> dict[str, Any]:
@@ -48,5 +48,5 @@ def test_limits(host: dict[str, Any], key: str, expected: dict[str, Any]) -> Non
 
 
 def test_a_missing_block_device() -> None:
-    with pytest.raises(KernelError, match="^stat /no/such: No such file or directory$"):
+    with pytest.raises(InvalidArgument, match="^stat /no/such: no such file or directory$"):
         limits(BlkioDeviceWriteIOps=[{"Path": "/no/such", "Rate": 1}])
