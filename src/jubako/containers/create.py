@@ -97,9 +97,10 @@ def complete(
     Raises NotFound (another container), InvalidArgument, Unsupported, Conflict.
     """
     from jubako.containers.config import merge, pin_namespaces
-    from jubako.containers.logs import parse_options
+    from jubako.containers.logs.defaults import with_defaults
     from jubako.containers.validate import check
 
+    host_config = with_defaults(host_config, services.store.path)
     merged, merged_host, warnings = merge(
         config, host_config, image_config, container_id=container_id
     )
@@ -112,8 +113,6 @@ def complete(
         links.pin(services.table, merged_host)
     if merged_host["DeviceRequests"]:
         services.cdi_devices(merged_host)
-    log = merged_host["LogConfig"]
-    parse_options(log["Type"], log["Config"])
     _check_runtime(services, merged_host.get("Runtime", ""))
     return merged, merged_host, warnings
 
@@ -167,14 +166,14 @@ def new_record(
     host_config: HostConfig,
 ) -> ContainerRecord:
     """The record of a container without name and mounts, which depends on its configuration."""
-    from jubako.containers.logs.writer import log_path
+    from jubako.containers.logs.plan import log_path, make_plan
 
     directory = services.directory(container_id)
     command = [*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ())]
     if not command:
         raise InvalidArgument("no command specified")
     driver = host_config["LogConfig"]["Type"]
-    return {
+    record: ContainerRecord = {
         "Id": container_id,
         "Name": "",
         "Created": timestamp(time.time_ns()),
@@ -188,11 +187,13 @@ def new_record(
         "RestartCount": 0,
         "Driver": services.images.layers.driver,
         "Platform": "linux",
-        "LogPath": log_path(directory, container_id) if driver == "json-file" else "",
+        "LogPath": log_path(directory, container_id, driver) if driver == "json-file" else "",
         "HostsPath": f"{directory}/hosts",
         "HostnamePath": f"{directory}/hostname",
         "ResolvConfPath": f"{directory}/resolv.conf",
     }
+    make_plan(record, directory)  # refuses what the log driver would not take at the start
+    return record
 
 
 def _make_directories(services: Services, container_id: str) -> None:

@@ -20,8 +20,8 @@ import socket
 import sys
 import time
 
-from jubako.containers import events, health, listener, report, slim
-from jubako.containers.logs import open_writer, parse_options
+from jubako.containers import events, health, listener, logs, report, slim
+from jubako.containers.logs.plan import make_plan
 from jubako.containers.remove import remove_container
 from jubako.containers.services import Services
 from jubako.containers.setup import Setup, start_error_code
@@ -208,12 +208,11 @@ class Monitor:
 
     def _open_streams(self) -> Streams:
         config = self._container.record["Config"]
-        chosen = self._container.record["HostConfig"]["LogConfig"]
-        options = parse_options(chosen["Type"], chosen["Config"])
         directory = self._services.directory(self._container.id)
+        plan = make_plan(self._container.record, directory)
         return Streams(
             self._loop,
-            open_writer(directory, self._container.id, options),
+            logs.open_driver(plan, self._loop),
             stdin_once=bool(config.get("StdinOnce")) and not config.get("Tty"),
         )
 

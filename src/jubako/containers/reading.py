@@ -6,7 +6,7 @@ import select
 
 from jubako.containers.attach import Attachment
 from jubako.containers.logs import reader
-from jubako.containers.logs.writer import log_path
+from jubako.containers.logs.plan import log_path, readable
 from jubako.errors import Unavailable, Unsupported
 
 TYPE_CHECKING = False
@@ -31,9 +31,10 @@ def read_logs(
     streams: set[str],
 ) -> Iterator[tuple[str, bytes]]:
     """Pairs of stream and bytes; see `ContainerService.logs`."""
-    if container.record["HostConfig"]["LogConfig"]["Type"] == "none":
+    chosen = container.record["HostConfig"]["LogConfig"]
+    if not readable(chosen["Type"], chosen["Config"]):
         raise Unsupported("configured logging driver does not support reading")
-    path = log_path(services.directory(container.id), container.id)
+    path = log_path(services.directory(container.id), container.id, chosen["Type"])
     return _records(services, container, path, follow, tail, since, until, timestamps, streams)
 
 

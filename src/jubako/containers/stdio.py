@@ -14,8 +14,7 @@ import errno
 import os
 import socket
 
-from jubako.containers import frames
-from jubako.containers.logs.writer import LogWriter
+from jubako.containers import frames, logs
 from jubako.errors import JubakoError
 from jubako.linux import pty
 from jubako.linux.loop import READ, WRITE
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from jubako.containers.logs import LogDriver
     from jubako.linux.loop import EventLoop
 
 _READ_BYTES = 1 << 16
@@ -128,7 +128,7 @@ class Stdio:
     stdin_once: the container's stdin ends when the first client that feeds it goes away.
     """
 
-    def __init__(self, loop: EventLoop, log: LogWriter, *, stdin_once: bool = True):
+    def __init__(self, loop: EventLoop, log: LogDriver, *, stdin_once: bool = True):
         self.loop = loop
         self._log = log
         self._stdin_once = stdin_once
@@ -332,7 +332,7 @@ class Stdio:
         for fd in state["fds"].values():
             if fd >= 0:
                 os.set_inheritable(fd, False)
-        log = LogWriter.take_over(state["log"])
+        log = logs.take_over(state["log"], loop)
         streams = cls(loop, log, stdin_once=state["stdin_once"])
         streams._input_ended = state["input_ended"]
         streams.connect(**state["fds"])

@@ -7,8 +7,8 @@ from jubako.golang.quote import quote
 _POWERS = {"k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 
 
-def parse_bytes(text: str) -> int:
-    """`512m`, `1.5 GiB`, `100`: a size in bytes, units are powers of 1024, their case is free.
+def parse_bytes(text: str, base: int = 1024) -> int:
+    """`512m`, `1.5 GiB`, `100`: a size in bytes, units are powers of `base`, their case is free.
 
     Raises ValueError with Docker's sentence.
     """
@@ -25,7 +25,7 @@ def parse_bytes(text: str) -> int:
             raise ValueError(
                 f"invalid suffix: '{suffix if len(suffix) <= 3 else text[last + 1 :]}'"
             )
-        size *= 1024 ** _POWERS[suffix[0]]
+        size *= base ** _POWERS[suffix[0]]
     if not size < float(1 << 63):
         raise ValueError(f"invalid size: '{text}': too large")
     return int(size)

@@ -1,16 +1,23 @@
-"""What a container writes, kept in files and read back.
+"""What a container writes: kept in files and read back, or sent to a log server.
 
-    containers/<id>/<id>-json.log      the current file
-    containers/<id>/<id>-json.log.1    the one before, .2 … older; `.gz` behind it when compressed
+    containers/<id>/<id>-json.log          the current file of `json-file` and `local`
+    containers/<id>/<id>-json.log.1        the one before, .2 … older; `.gz` behind when compressed
+    containers/<id>/container-cached.log   likewise, for the drivers that send to a server
 
-Drivers: `json-file` (Docker's format), `local` (the same records, always compressed when rotated)
-and `none`.  Unlike Docker's, a `json-file` log is rotated when no option asks for it: an engine
-must not fill the disk by default.
+Drivers: `json-file` (Docker's format), `local` (the same records, always compressed when rotated),
+`none`, and `syslog`, `fluentd`, `gelf`, `journald`, of which `logs` shows a local copy.  Unlike
+Docker's, a `json-file` log is rotated when no option asks for it: an engine must not fill the disk
+by default.
 """
 
 from __future__ import annotations
 
-from jubako.containers.logs.options import LogOptions, parse_options
-from jubako.containers.logs.writer import LogWriter, open_writer
+from jubako.containers.logs.driver import open_driver, take_over
 
-__all__ = ["LogOptions", "LogWriter", "open_writer", "parse_options"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jubako.containers.logs.driver import LogDriver
+
+    __all__ = ["LogDriver", "open_driver", "take_over"]
+else:
+    __all__ = ["open_driver", "take_over"]
