@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 # Modules of jubako.cli.commands that only look, or move bytes.
 READERS = frozenset(
-    """attach completion container_inspect diff events help history image_inspect images info inspect
-    logs network_inspect network_ls port ps stats system_df tag top version volume_inspect
-    volume_ls wait why""".split()
+    """attach completion container_inspect diff events help history image_inspect images info
+    inspect logs network_inspect network_ls port ps stats system_df tag top version
+    volume_inspect volume_ls wait why""".split()
 )
 _FORMATS = ("text", "json")
 
@@ -59,6 +59,7 @@ class Explainer:
         self._explanation = explanation
         self._form = form
         self._fd = fd
+        self._told = False
 
     def tell(self) -> None:
         """Write what is new."""
@@ -80,7 +81,12 @@ class Explainer:
         from jubako.cli.session import is_terminal
 
         plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-        return self._explanation.text(events, bold=is_terminal(self._fd) and not plain)
+        bold, head = is_terminal(self._fd) and not plain, not self._told
+        self._told = self._told or bool(events)
+        text = self._explanation.text(events, bold=bold, head=head)
+        if self._explanation.lost:
+            text += f"\n{self._explanation.lost} more could not be kept.\n"
+        return text
 
     def finish(self) -> None:
         """Write the rest and stop collecting."""

@@ -49,8 +49,7 @@ _START_PATH = ("jubako.containers.exec_process", "jubako.containers.running", "j
 
 
 def hold(channel: socket.socket) -> None:
-    """Be the holder, until its process has ended."""
-    channel.send(str(os.getpid()).encode())
+    """Be the holder, until its process has ended; channel: to the command."""
     _leave_caller(channel.fileno())
     for name in _START_PATH:
         __import__(name)
@@ -81,7 +80,10 @@ def _leave_caller(channel: int) -> None:
     gc.freeze()
     os.chdir("/")
     prctl.set_name("jubako-exec")
-    prctl.set_child_subreaper(True)  # a runtime that is a program leaves its process to us
+    trace.set_role("exec")
+    prctl.set_child_subreaper(
+        True, why="a runtime that is a program leaves its process to this one"
+    )
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGPIPE, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)

@@ -91,7 +91,8 @@ class ExternalRuntime:
             os.unlink(path)
 
     def _make(self, command: list[str], container_id: str, stdio: Stdio, terminal: bool) -> Process:
-        prctl.set_child_subreaper()
+        why = "the runtime ends, and leaves the container's first process to this one"
+        prctl.set_child_subreaper(why=why)
         pid_file = self._scratch(container_id, "pid")
         log = self._scratch(container_id, "log")
         console_path = self._scratch(container_id, "console")

@@ -201,7 +201,7 @@ def fork_quietly(fork: Callable[[], int], child: Callable[[], Any]) -> int:
     shows to everybody, is empty: the caller's has paths of the host, and what else was typed.
     """
     dumpable = prctl.prctl(prctl.PR_GET_DUMPABLE)
-    prctl.set_dumpable(False)
+    prctl.set_dumpable(False, why="nobody may look into the process that is about to be made")
     try:
         with task.hidden_command_line():
             pid = fork()
@@ -213,7 +213,7 @@ def fork_quietly(fork: Callable[[], int], child: Callable[[], Any]) -> int:
         return pid
     finally:
         if dumpable == 1:
-            prctl.set_dumpable(True)
+            prctl.set_dumpable(True, why="this process itself has nothing to hide")
 
 
 def fork() -> int:

@@ -201,7 +201,7 @@ class Identity:
             prctl.set_no_new_privs(why="no file, setuid or not, gives it more rights than it has")
         elif self.filter is not None:
             seccomp.load(self.filter, self.filter_flags, why=_FILTER)
-        caps.set(self.effective, self.permitted, self.inheritable, why="what the program has")
+        caps.set(self.effective, self.permitted, self.inheritable, why=self._final())
         if self.ambient:
             why = "what the program has although its user is not root"
             caps.set_ambient(self.ambient, why=why)
@@ -209,6 +209,13 @@ class Identity:
             # nothing of ours but exec comes after it
             seccomp.load(self.filter, self.filter_flags, why=_FILTER)
         trampoline.execute(memfd, self.path, self.arguments, self.environment)
+
+    def _final(self) -> str:
+        if self.uid == 0 or not self.permitted:
+            return "what the program has"
+        if self.ambient:
+            return "what it may have; of these, the program of a user keeps the next"
+        return "what it may have; the program of a user that is not root begins without any"
 
     def set_label(self) -> None:
         """The AppArmor profile or SELinux label from the next exec on."""

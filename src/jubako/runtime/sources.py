@@ -29,7 +29,6 @@ _PROPAGATION_BITS = MS_PRIVATE | MS_SLAVE | MS_SHARED | MS_UNBINDABLE
 
 
 _FOLLOW = "what the host mounts below it later appears in the container; nothing comes back"
-_OPTIONS = "the options that were asked for this mount"
 
 
 class Source:
@@ -98,7 +97,11 @@ def open_sources(
             if chosen.bind or mount.get("type") == "bind":
                 path = os.path.join(bundle, mount.get("source") or "")
                 maps = _id_maps(mount, chosen, spec["linux"])
-                sources.mounts[index] = _open_bind(path, chosen, "shared" in shared, maps)
+                why = (
+                    f"for {mount['destination']}: a file or directory that the container shall see"
+                )
+                bound = _open_bind(path, chosen, "shared" in shared, maps, why=why)
+                sources.mounts[index] = bound
         for path in devices or ():
             why = f"the device {path}, which cannot be made in a user namespace"
             fd = _clone(path, "device", recursive=False, why=why)
@@ -121,8 +124,9 @@ def _id_maps(mount: dict[str, Any], options: Options, linux: dict[str, Any]) -> 
     return uid_map, gid_map
 
 
-def _open_bind(path: str, options: Options, root_shared: bool, maps: IdMaps | None) -> Source:
-    why = "a file or directory of the host that the container is to see"
+def _open_bind(
+    path: str, options: Options, root_shared: bool, maps: IdMaps | None, *, why: str
+) -> Source:
     fd = _clone(path, "bind source", recursive=options.recursive, why=why)
     try:
         if maps is not None:
@@ -138,7 +142,7 @@ def _open_bind(path: str, options: Options, root_shared: bool, maps: IdMaps | No
                 )
         put, clear = options.attributes()
         if put or clear:
-            mountapi.mount_setattr(fd, "", set=put, clear=clear, flags=AT_EMPTY_PATH, why=_OPTIONS)
+            mountapi.mount_setattr(fd, "", set=put, clear=clear, flags=AT_EMPTY_PATH, why=why)
         if options.set_all or options.clear_all:
             mountapi.mount_setattr(
                 fd,
@@ -146,13 +150,13 @@ def _open_bind(path: str, options: Options, root_shared: bool, maps: IdMaps | No
                 set=options.set_all,
                 clear=options.clear_all,
                 flags=AT_EMPTY_PATH | AT_RECURSIVE,
-                why=_OPTIONS,
+                why=why,
             )
         wanted = options.propagation
         if not wanted and not root_shared:
             wanted = [MS_SLAVE | MS_REC]
         for flags in wanted:
-            _propagate(fd, flags, why=_FOLLOW if flags & MS_SLAVE else _OPTIONS)
+            _propagate(fd, flags, why=why)
         return Source(fd, stat.S_ISDIR(os.fstat(fd).st_mode))
     except BaseException:
         os.close(fd)

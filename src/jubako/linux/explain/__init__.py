@@ -77,12 +77,14 @@ class Explanation:
         self.events += new
         return new
 
-    def text(self, events: list[Event] | None = None, *, bold: bool = False) -> str:
-        """The events (by default all) in chapters, for a person."""
+    def text(
+        self, events: list[Event] | None = None, *, bold: bool = False, head: bool = True
+    ) -> str:
+        """The events (by default all) in chapters, for a person; head: with what to know first."""
         from jubako.linux.explain.text import render
 
         self.collect()
-        return render(self.events if events is None else events, bold=bold)
+        return render(self.events if events is None else events, bold=bold, head=head)
 
 
 def to_dict(event: Event) -> dict[str, Any]:

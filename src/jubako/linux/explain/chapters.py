@@ -29,6 +29,11 @@ CHAPTERS = {
         "Its parent is a small process, the monitor, which makes the container, keeps its output, "
         "and clears up after it. Nothing that the monitor mounts is seen by the host.",
     ),
+    "entering": Chapter(
+        "Into the running container",
+        "There is nothing that one could be inside of. A process that enters the namespaces of a "
+        "container's first process sees what that one sees; that is all that `exec` means.",
+    ),
     "network": Chapter(
         "A network of its own",
         "A new network namespace is empty: no cards, no addresses, no routes. Two virtual cards "
@@ -49,11 +54,6 @@ CHAPTERS = {
         "one of its files sets a limit for all processes of the group together. Processes are "
         "members from birth: what a member starts is a member, too. Limits of single "
         "processes (rlimits) exist besides.",
-    ),
-    "entering": Chapter(
-        "Into the running container",
-        "There is nothing that one could be inside of. A process that enters the namespaces of a "
-        "container's first process sees what that one sees; that is all that `exec` means.",
     ),
     "isolation": Chapter(
         "Isolation: what the container cannot see",
@@ -179,6 +179,8 @@ def chapter_of(event: Event) -> str:
         return _of_setting(str(event.facts.get("path", "")))
     if facility == "prctl":
         return _of_prctl(event)
+    if event.role == "exec" and facility == "process":
+        return "entering"
     if facility == "process" and event.op == "run":
         return "network" if event.facts.get("argv", [""])[0] == "nft" else "other"
     found = _BY_FACILITY.get(facility) or _BY_OP.get(event.op) or "other"
@@ -220,6 +222,8 @@ def _of_setting(path: str) -> str:
 
 
 def _of_prctl(event: Event) -> str:
-    if event.role in ("init", "exec"):
+    if event.role == "init":
         return "privileges"
+    if event.role == "exec":
+        return "entering"
     return "watch" if event.op == "set_child_subreaper" else "isolation"

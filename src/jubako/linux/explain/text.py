@@ -34,10 +34,19 @@ _ROLES = {
 }
 
 
-def render(events: list[Event], *, bold: bool = False) -> str:
-    """Chapters with their events; only those that occur."""
+_HEAD = """\
+# What was done in the kernel, and why.  Each line: how long it took, and a command that does the
+# same; where there is none, the system call as a remark.
+"""
+
+
+def render(events: list[Event], *, bold: bool = False, head: bool = True) -> str:
+    """Chapters with their events; only those that occur.
+
+    head: with what a reader has to know first.
+    """
     names = Names(events)
-    lines: list[str] = list(names.lines())
+    lines: list[str] = [*([_HEAD] if head and events else []), *names.lines()]
     for part in parts(events):
         ordered = sorted(part, key=lambda event: rank(chapter_of(event)))  # stable
         for key, members in groupby(ordered, chapter_of):
@@ -109,9 +118,9 @@ def _wrapped(text: str, indent: str) -> list[str]:
 
 def _details(event: Event) -> Iterator[str]:
     """What an event's arguments say that the command does not say plainly."""
-    hidden = "own" if event.op != "setns" else "shared"
-    for kind in event.facts.get("namespaces", ()):
-        yield from _bullet(f"{kind} ({hidden}): {NAMESPACES.get(kind, '')}")
+    if event.op != "setns" or event.role in ("init", "exec"):  # others only go there and back
+        for kind in event.facts.get("namespaces", ()):
+            yield from _bullet(f"{kind}: {NAMESPACES.get(kind, '')}")
     for key in ("kept", "dropped"):
         if key in event.facts:
             names = [name.removeprefix("CAP_").lower() for name in event.facts[key]]
@@ -129,4 +138,10 @@ def _event(event: Event, names: Names) -> Iterator[str]:
     for line in rest:  # of a here-document, whose leading tabs the shell removes
         yield "\t\t" + line
     if event.error:
-        yield f"{_BEFORE_COMMAND}-> {event.error}"
+        yield f"{_BEFORE_COMMAND}-> {_reason(event.error)}"
+
+
+def _reason(error: str) -> str:
+    if "No such file or directory" in error:
+        return "there is none"  # what may be missing is tried without asking first
+    return error
