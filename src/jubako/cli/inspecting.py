@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jubako.cli.flags import Refused
 from jubako.errors import InvalidArgument, JubakoError, raise_all
 
 TYPE_CHECKING = False
@@ -9,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
+    from jubako.cli.flags import Call
     from jubako.cli.session import Session
 
 BAD_TEMPLATE = 64  # the exit code of Docker's inspect for a template that does not parse
@@ -42,6 +44,31 @@ def write(session: Session, refs: Sequence[str], layout: str, get: Callable[[str
         lines, errors = _render(template, found)
         session.out("\n".join(lines))
         failed += errors
+    raise_all(failed)
+    return 0
+
+
+def check_as(call: Call) -> None:
+    """Whether the flags beside `--as` make sense.  Raises Refused."""
+    for flag in ("format", "size"):
+        if call.given(flag):
+            raise Refused(f"conflicting options: cannot specify both --as and --{flag}")
+
+
+def write_as(session: Session, refs: Sequence[str], form: str) -> int:
+    """Print what would make each container again; see `ContainerService.reproduce`.
+
+    Raises InvalidArgument (the form), and at the end NotFound for what was not found.
+    """
+    texts: list[str] = []
+    failed: list[JubakoError] = []
+    for ref in refs:
+        try:
+            texts.append(session.engine.containers.reproduce(ref, form))
+        except JubakoError as exc:
+            failed.append(exc)
+    if texts:
+        session.out(("\n---\n" if form == "compose" else "\n").join(texts))
     raise_all(failed)
     return 0
 

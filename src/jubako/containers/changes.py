@@ -250,6 +250,8 @@ def _differences(path: str, key: str, old: Any, new: Any) -> Iterable[Difference
 
 def _entries(key: str, value: Any) -> dict[str, Any] | None:
     """The entries of a collection by key; None for anything else."""
+    if key in ("ExposedPorts", "Volumes"):  # sets, as Go writes them
+        return dict.fromkeys(value or {}, True)
     if key in _OBJECTS:
         return dict(value or {})
     if key == "Env":

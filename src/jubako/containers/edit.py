@@ -23,7 +23,7 @@ from contextlib import ExitStack
 
 from jubako.containers import changes, defaults, secrets
 from jubako.containers.events import emit
-from jubako.errors import Conflict, InvalidArgument, JubakoError, NotFound
+from jubako.errors import Conflict, InvalidArgument, JubakoError
 from jubako.store import point
 
 TYPE_CHECKING = False
@@ -385,8 +385,11 @@ def _restart(
                 plan = _plan(services, current, request)
                 released = _commit(services, current, plan)
             lifecycle.start(container.id)
-        except JubakoError as exc:
-            raise _go_back(services, lifecycle, old, exc) from exc
+        except BaseException as exc:
+            failure = _go_back(services, lifecycle, old, exc)
+            if isinstance(exc, JubakoError):
+                raise failure from exc
+            raise
         left = _let_go(services, container.id, plan.record, released, remove_volumes)
     return Outcome(plan, restarted=True, left=left)
 
@@ -404,7 +407,7 @@ def _set_auto_remove(
 
 
 def _go_back(
-    services: Services, lifecycle: Lifecycle, old: ContainerRecord, error: JubakoError
+    services: Services, lifecycle: Lifecycle, old: ContainerRecord, error: BaseException
 ) -> JubakoError:
     """Put the old record back and start it; the error that tells both."""
     name = old["Name"]
@@ -419,14 +422,12 @@ def _go_back(
                 secrets.tidy(services.store, old["Id"], old.get("Secrets") or ())
                 services.store.flush()
         lifecycle.start(old["Id"])
-    except NotFound:
-        return error
     except JubakoError as exc:
         again = f"its old configuration was put back, but does not start any more either: {exc}"
     else:
         again = "its old configuration was put back, and it runs again"
     return Conflict(
         f"{name} does not start with the new configuration: {error}; {again}",
-        hint=error.hint,
+        hint=getattr(error, "hint", None),
         subject=old["Id"],
     )

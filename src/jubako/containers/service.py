@@ -374,6 +374,18 @@ class ContainerService:
             document["SizeRw"], document["SizeRootFs"] = sizes(self._services, container)
         return document
 
+    def reproduce(self, reference: str, form: str = "run") -> str:
+        """What would make the container again, without what its image and the engine's defaults
+        do anyway.
+
+        form: `run` (a command line), `compose` (a file) or `python` (a program).  What a form
+        cannot say, and content of secrets that came without a file, is named in a comment.
+        Raises NotFound, InvalidArgument.
+        """
+        from jubako.containers.reproduce import reproduce
+
+        return reproduce(self._services, self._get(reference).record, form)
+
     def top(self, reference: str, ps_args: Sequence[str] = ()) -> dict[str, Any]:
         """Its processes as ps(1) of the host shows them: `Titles` and `Processes`."""
         from jubako.containers.top import top

@@ -12,13 +12,16 @@ if TYPE_CHECKING:
 
 COMMAND = Command(
     "[OPTIONS] CONTAINER [CONTAINER...]",
-    (Flag("format", "f", STRING), Flag("size", "s")),
+    (Flag("as", "", STRING), Flag("format", "f", STRING), Flag("size", "s")),
     minimum=1,
     maximum=None,
 )
 
 
 def run(session: Session, call: Call) -> int:
+    if call.given("as"):
+        inspecting.check_as(call)
+        return inspecting.write_as(session, call.args, call.text("as"))
     size = call.flag("size")
     containers = session.engine.containers
     return inspecting.write(

@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 COMMAND = Command(
     "[OPTIONS] NAME|ID [NAME|ID...]",
-    (Flag("format", "f", STRING), Flag("size", "s"), Flag("type", "", STRING)),
+    (
+        Flag("as", "", STRING),
+        Flag("format", "f", STRING),
+        Flag("size", "s"),
+        Flag("type", "", STRING),
+    ),
     minimum=1,
     maximum=None,
 )
@@ -31,6 +36,11 @@ def run(session: Session, call: Call) -> int:
         raise Refused(f'type is empty: must be one of "{allowed}"')
     if kind and kind not in _TYPES:
         raise Refused(f'unknown type: {quote(kind)}: must be one of "{allowed}"')
+    if call.given("as"):
+        if kind not in ("", "container"):
+            raise Refused(f"--as is for containers, not for a {kind}")
+        inspecting.check_as(call)
+        return inspecting.write_as(session, call.args, call.text("as"))
     engine = session.engine
     finders: dict[str, Callable[[str], Any]] = {
         "container": lambda ref: engine.containers.inspect(ref, size=size),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jubako.cli.texts.text import INSPECT_FORMAT, LIST_FORMAT, Text
+from jubako.cli.texts.text import INSPECT_AS, INSPECT_FORMAT, LIST_FORMAT, Text
 
 RUN = {
     "add-host": "Add a custom host-to-IP mapping (host:ip)",
@@ -323,6 +323,7 @@ TEXTS = {
     "container_inspect": Text(
         "Display detailed information on one or more containers",
         {
+            "as": INSPECT_AS,
             "format": INSPECT_FORMAT,
             "size": "Display total file sizes",
         },

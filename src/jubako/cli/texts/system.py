@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from jubako.cli.texts.text import INSPECT_FORMAT, Text
+from jubako.cli.texts.text import INSPECT_AS, INSPECT_FORMAT, Text
 
 TEXTS = {
+    "events": Text(
+        "Get real time events from the engine",
+        {
+            "filter": "Filter output based on conditions provided",
+            "format": INSPECT_FORMAT,
+            "since": "Show all events created since timestamp",
+            "until": "Stream events until this timestamp",
+        },
+    ),
     "info": Text(
         "Display system-wide information",
         {
@@ -20,6 +29,7 @@ TEXTS = {
     "inspect": Text(
         "Return low-level information on Jubako objects",
         {
+            "as": INSPECT_AS,
             "format": INSPECT_FORMAT,
             "size": "Display total file sizes if the type is container",
             "type": "Only inspect objects of the given type",

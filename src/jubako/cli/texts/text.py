@@ -12,6 +12,12 @@ INSPECT_FORMAT = (
     "'TEMPLATE':         Print output using the given Go template.\n"
     "Refer to docs/cli.md for more information about formatting output with templates"
 )
+INSPECT_AS = (
+    "Print what would make the container again, instead of JSON\n"
+    "'run':              A command line\n"
+    "'compose':          A compose file\n"
+    "'python':           A Python program"
+)
 LIST_FORMAT = (
     "Format output using a custom template:\n"
     "'table':            Print output in table format with column headers (default)\n"
