@@ -205,8 +205,10 @@ def _detach(channel: int) -> NoReturn:
     try:
         os.setsid()
         if os.fork() == 0:
+            end = socket.socket(fileno=channel)
+            end.send(str(os.getpid()).encode())  # at once: the command waits for it
             from jubako.containers.holding import hold
 
-            hold(socket.socket(fileno=channel))
+            hold(end)
     finally:
         os._exit(0)
