@@ -105,15 +105,14 @@ def _checked(changes: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     limits = _only()
     limits.update(request)
     check_resources(limits, update=True)
-    policy = request.get("RestartPolicy") or {}
-    if policy.get("Name"):
-        request["RestartPolicy"] = {
-            "Name": policy["Name"],
-            "MaximumRetryCount": policy.get("MaximumRetryCount") or 0,
-        }
-        check_restart(
-            request["RestartPolicy"]["Name"], request["RestartPolicy"]["MaximumRetryCount"]
-        )
+    if request.get("RestartPolicy"):
+        policy = request["RestartPolicy"]
+        name, count = policy.get("Name") or "", policy.get("MaximumRetryCount") or 0
+        if type(name) is not str or type(count) is not int:
+            raise InvalidArgument("invalid value of HostConfig.RestartPolicy: wrong type")
+        request["RestartPolicy"] = {"Name": name, "MaximumRetryCount": count}
+        if name:
+            check_restart(name, count)
     return request, warnings
 
 
