@@ -4,6 +4,8 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from decimal import Decimal
     from typing import Any
 
     from jubako.containers import ContainerService
@@ -27,6 +29,32 @@ class SystemService:
         from jubako.store.settings import load
 
         return load(self._services.store.path)
+
+    def events(
+        self,
+        *,
+        since: float | Decimal | None = None,
+        until: float | Decimal | None = None,
+        filters: Mapping[str, Sequence[str]] | None = None,
+        follow: bool = True,
+    ) -> Iterator[dict[str, Any]]:
+        """What happened and what happens, as the API's EventMessage objects.
+
+        since, until: seconds since 1970 (a Decimal is exact to the nanosecond); with neither, what
+        happens from this call on.  filters: Docker's, see `jubako.system.event_filter`.  follow:
+        wait for what is to come, until `until` or for ever; else end with what is there.
+        Every event comes once and in order, whichever process caused it.  Close the iterator when
+        you are done with it.  Raises InvalidArgument (`until` is before `since`).
+        """
+        from jubako.system.events import stream
+
+        return stream(
+            self._services.store,
+            since_ns=None if since is None else int(since * 10**9),
+            until_ns=None if until is None else int(until * 10**9),
+            filters=filters or {},
+            follow=follow,
+        )
 
     def version(self) -> dict[str, Any]:
         """Versions of the engine, the API and the kernel, as the API's Version object."""
