@@ -33,6 +33,7 @@ class Attachment:
         self._socket = sock
         self._decoder = frames.Decoder()
         self._forward = forward
+        self._dropped = ""
         self.exit_code: int | None = None
         self.error = ""
 
@@ -73,9 +74,12 @@ class Attachment:
     def receive(self) -> list[tuple[int, bytes]]:
         """The frames that have arrived; blocks for the first.  Sets exit_code on EXITED.
 
-        Raises Unavailable if the monitor dies before it has said that it is done.
+        Raises Unavailable if the monitor dies before it has said that it is done, and if it has
+        dropped us because we were too slow.
         """
         while True:
+            if self._dropped:
+                raise Unavailable(f"attach: {self._dropped}; the container goes on")
             try:
                 data = self._socket.recv(_READ_BYTES)
             except ConnectionResetError:  # the monitor ended before it had read all of our input
@@ -86,6 +90,8 @@ class Attachment:
                 return [(frames.GONE, b"")]
             received = list(self._decoder.feed(data))
             for kind, payload in received:
+                if kind == frames.DROPPED:
+                    self._dropped = payload.decode()
                 if kind == frames.EXITED:
                     code, _, error = payload.partition(b" ")
                     self.exit_code, self.error = int(code), error.decode()

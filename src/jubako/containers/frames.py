@@ -15,6 +15,8 @@ frames until the monitor has sent GONE or the client closes.
       │ <──────────────────────────── │
       │                          GONE │   everything is taken down; `--rm` has removed it
       │ <──────────────────────────── │
+      │                DROPPED reason │   in place of all this: the client will get no more
+      │ <──────────────────────────── │
 
 A frame is one byte of kind, four of length (big endian), and the payload.
 """
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-STDIN, STDOUT, STDERR, STDIN_END, RESIZE, HELLO, EXITED, GONE = range(8)
+STDIN, STDOUT, STDERR, STDIN_END, RESIZE, HELLO, EXITED, GONE, DROPPED = range(9)
 
 _HEADER = struct.Struct(">BI")
 _SIZE = struct.Struct(">HH")

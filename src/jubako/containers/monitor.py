@@ -213,6 +213,7 @@ class Monitor:
         return Streams(
             self._loop,
             logs.open_driver(plan, self._loop),
+            directory=directory,
             stdin_once=bool(config.get("StdinOnce")) and not config.get("Tty"),
         )
 
@@ -244,7 +245,8 @@ class Monitor:
         attach_socket = listener.listen(self._services.run_directory(self._container.id))
         if self._client is not None:
             stdin = bool(config.get("AttachStdin"))
-            self._streams.add(self._client).greet(wants_stdin=stdin, wants_output=True)
+            starter = self._streams.add(self._client, starter=True)
+            starter.greet(wants_stdin=stdin, wants_output=True)
         self._services.runtime(self._container).start(self._container.id)
         point("containers.start.started")
         self._record_start(process)
@@ -325,6 +327,18 @@ class Monitor:
                 self._loop,
                 self._container.id,
                 setup.endpoint,
+            )
+        config = self._container.record["Config"]
+        if health.is_checked(config):
+            from jubako.containers.checks import Checks
+
+            supervisor.checks = Checks(
+                self._loop,
+                config["Healthcheck"],
+                root=self._services.store.path,
+                container_id=self._container.id,
+                pid=process.pid,
+                started_s=supervisor.started_s,
             )
         slim.schedule(supervisor, self._services.store.path)
         supervisor.serve()

@@ -4,18 +4,21 @@
                                   │ ╲
                             clients (attach.sock, or the command that started the container)
 
-Output is read only while every attached client has room for it, so that nothing is lost: a client
-that does not read stops the container's writes in the end, as a full pipe would in a shell.
+Output is read only while the log and the client that started the container have room for it, so
+that nothing is lost: the container's writes wait in the end, as with a full pipe in a shell.  For
+clients that come later see `jubako.containers.client`.
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import socket
+from contextlib import suppress
 
 from jubako.containers import frames, logs
-from jubako.errors import JubakoError
+from jubako.containers.client import Client, finish_apart
 from jubako.linux import pty
 from jubako.linux.loop import READ, WRITE
 
@@ -28,109 +31,21 @@ if TYPE_CHECKING:
     from jubako.linux.loop import EventLoop
 
 _READ_BYTES = 1 << 16
-_CLIENT_BUFFER_BYTES = 1 << 20  # for each client, as much as Docker holds
+_PIPE_BYTES = 1 << 18  # of the container's output: fewer turns between it and us
 _INPUT_BUFFER_BYTES = 1 << 20
-
-
-class Client:
-    """One attached client: its socket, what it asked for, what it has not read yet."""
-
-    def __init__(self, sock: socket.socket, stdio: Stdio):
-        self._socket = sock
-        self._stdio = stdio
-        self._decoder = frames.Decoder()
-        self._pending = bytearray()
-        self.wants_stdin = False
-        self.wants_output = False
-        sock.setblocking(False)
-        stdio.loop.add(sock.fileno(), READ, self._ready)
-
-    @property
-    def full(self) -> bool:
-        return len(self._pending) > _CLIENT_BUFFER_BYTES
-
-    def greet(self, wants_stdin: bool, wants_output: bool) -> None:
-        """What HELLO says; the starter's own client is greeted by hand."""
-        self.wants_stdin = wants_stdin
-        self.wants_output = wants_output
-
-    def send(self, frame: bytes) -> None:
-        self._pending += frame
-        self._flush()
-
-    def _flush(self) -> None:
-        try:
-            while self._pending:
-                del self._pending[: self._socket.send(self._pending)]
-        except BlockingIOError:
-            pass
-        except OSError:
-            self.close()
-            return
-        self.watch()
-        self._stdio.throttle()
-
-    def watch(self) -> None:
-        """Wait for what can be handled now: no input while the container takes none."""
-        reading = 0 if self.wants_stdin and self._stdio.input_full else READ
-        self._stdio.loop.modify(self._socket.fileno(), reading | (WRITE if self._pending else 0))
-
-    def drain(self, timeout_s: float = 5.0) -> None:
-        """Send what is left before the monitor ends; a client that does not read loses it."""
-        try:
-            self._socket.settimeout(timeout_s)
-            self._socket.sendall(self._pending)
-        except OSError:
-            pass
-        self._pending.clear()
-
-    def _ready(self, events: int) -> None:
-        if events & WRITE:
-            self._flush()
-        if self._socket.fileno() < 0 or not events & ~WRITE:
-            return
-        try:
-            data = self._socket.recv(_READ_BYTES)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
-            self.close()
-            return
-        try:
-            for kind, payload in self._decoder.feed(data):
-                self._take(kind, payload)
-        except JubakoError:
-            self.close()
-
-    def _take(self, kind: int, payload: bytes) -> None:
-        if kind == frames.HELLO:
-            self.greet(b'"stdin": true' in payload, b'"output": true' in payload)
-        elif kind == frames.STDIN and self.wants_stdin:
-            self._stdio.feed(payload)
-        elif kind == frames.STDIN_END and self.wants_stdin:
-            self._stdio.end_input()
-        elif kind == frames.RESIZE:
-            self._stdio.resize(*frames.decode_resize(payload))
-
-    def close(self) -> None:
-        if self._socket.fileno() < 0:
-            return
-        self._stdio.loop.remove(self._socket.fileno())
-        self._socket.close()
-        self._stdio.forget(self)
 
 
 class Stdio:
     """Moves bytes between a container and everything that listens to it.
 
     stdin_once: the container's stdin ends when the first client that feeds it goes away.
+    directory: where a file may be made for a client that is slow.
     """
 
-    def __init__(self, loop: EventLoop, log: LogDriver, *, stdin_once: bool = True):
+    def __init__(self, loop: EventLoop, log: LogDriver, *, directory: str, stdin_once: bool = True):
         self.loop = loop
         self._log = log
+        self._directory = directory
         self._stdin_once = stdin_once
         self._clients: list[Client] = []
         self._outputs: dict[int, str] = {}
@@ -140,6 +55,7 @@ class Stdio:
         self._console = -1
         self._throttled = False
         self._connected = False
+        log.on_room = self.throttle
 
     def connect(
         self,
@@ -164,15 +80,19 @@ class Stdio:
         for fd, name in ((stdout, "stdout"), (stderr, "stderr")):
             if fd >= 0:
                 os.set_blocking(fd, False)
+                _enlarge(fd)
                 self._outputs[fd] = name
                 self.loop.add(fd, READ, self._on_output(fd))
         if stdin >= 0 and stdin not in self._outputs:
             self.loop.add(stdin, 0, self._on_input)
         self._feed_now()
 
-    def add(self, sock: socket.socket) -> Client:
-        """Serve a client; it says HELLO, or the caller greets it."""
-        client = Client(sock, self)
+    def add(self, sock: socket.socket, *, starter: bool = False) -> Client:
+        """Serve a client; it says HELLO, or the caller greets it.
+
+        starter: it started the container, which waits when this client does not read.
+        """
+        client = Client(sock, self, self._directory, starter=starter)
         self._clients.append(client)
         return client
 
@@ -217,11 +137,13 @@ class Stdio:
         for client in self._clients[:]:
             if client.wants_output:
                 client.send(frame)
+        if self._log.full:
+            self.throttle()
         return True
 
     def throttle(self) -> None:
-        """Stop reading the container while a client is full, go on when none is."""
-        wanted = any(client.full for client in self._clients)
+        """Stop reading the container while somebody has no room for more, go on when all have."""
+        wanted = self._log.full or any(client.full for client in self._clients)
         if wanted != self._throttled:
             self._throttled = wanted
             for fd in self._outputs:
@@ -242,6 +164,7 @@ class Stdio:
         for fd in list(self._outputs):
             while fd in self._outputs and self._read(fd):
                 pass
+        self._log.flush()
 
     # input
 
@@ -308,7 +231,7 @@ class Stdio:
     @property
     def idle(self) -> bool:
         """Whether nothing is under way but what the container has still to write."""
-        return not self._clients and not self._input
+        return not self._clients and not self._input and self._log.idle
 
     def hand_over(self) -> dict[str, Any]:
         """What `take_over` makes the same of after an exec; only while `idle`."""
@@ -323,6 +246,7 @@ class Stdio:
             "fds": fds,
             "input_ended": self._input_ended,
             "stdin_once": self._stdin_once,
+            "directory": self._directory,
             "log": self._log.hand_over(),
         }
 
@@ -333,14 +257,23 @@ class Stdio:
             if fd >= 0:
                 os.set_inheritable(fd, False)
         log = logs.take_over(state["log"], loop)
-        streams = cls(loop, log, stdin_once=state["stdin_once"])
+        streams = cls(loop, log, directory=state["directory"], stdin_once=state["stdin_once"])
         streams._input_ended = state["input_ended"]
         streams.connect(**state["fds"])
         return streams
 
     def close(self) -> None:
-        """Send the clients what they have not read, and close everything."""
+        """Let go of the clients, who still get what they have not read, and close the log."""
+        with suppress(OSError):  # no process to be had
+            finish_apart([client for client in self._clients if client.unsent])
         for client in self._clients[:]:
-            client.drain()
             client.close()
         self._log.close()
+
+
+def _enlarge(fd: int) -> None:
+    """Give a pipe more room, if it is one and the user's share of the kernel's memory allows."""
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+    except OSError:
+        pass
