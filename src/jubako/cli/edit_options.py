@@ -14,9 +14,11 @@ if TYPE_CHECKING:
 
     from jubako.cli.flags import Call
 
-# Flags of `run` about the creation itself, the image, or the client's terminal.
+# Flags of `run` about the creation itself, the image, the client's terminal, or the addresses on a
+# network of one's own.
 _NOT_HERE = frozenset(
-    "attach cidfile disable-content-trust help name platform pull quiet rm use-api-socket".split()
+    "attach cidfile disable-content-trust help ip ip6 link-local-ip name net-alias network-alias"
+    " platform pull quiet rm use-api-socket".split()
 )
 FLAGS = tuple(
     sorted(
@@ -48,6 +50,7 @@ _ALWAYS = {
     "Labels": ("label", "label-file"),
     "NetworkMode": ("network",),
     "OpenStdin": ("interactive",),
+    "RestartPolicy": ("restart",),
     "Tty": ("tty",),
 }
 _NEVER = frozenset(

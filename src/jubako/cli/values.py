@@ -126,7 +126,7 @@ def ulimit(text: str) -> dict[str, Any]:
             raise ValueError(f"{what}: soft: -1 (unlimited), hard: {hard}")
         if soft > hard:
             raise ValueError(f"{what}: {soft} > {hard}")
-    return {"Name": name, "Soft": soft, "Hard": hard}
+    return {"Name": name, "Hard": hard, "Soft": soft}
 
 
 def link(text: str) -> str:

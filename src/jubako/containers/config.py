@@ -285,7 +285,7 @@ def _merge_image(config: dict[str, Any], image: Json) -> None:
         if image.get(name):
             config[name] = {**image[name], **(config[name] or {})}
     if not config["Env"]:
-        config["Env"] = list(image["Env"]) if image.get("Env") else config["Env"]
+        config["Env"] = list(image["Env"]) if image.get("Env") else None
     else:
         known = {entry.partition("=")[0] for entry in config["Env"]}
         for entry in image.get("Env") or ():

@@ -100,6 +100,11 @@ def minimal(
     for key in _COLLECTIONS:
         if key in search.config:
             _thin(search, key, wanted)
+    log = search.host.get("LogConfig")
+    if log:
+        search.host["LogConfig"] = {"Config": log["Config"]}
+        if search.result() != wanted:
+            search.host["LogConfig"] = log
     return search.config, search.host
 
 

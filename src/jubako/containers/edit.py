@@ -104,14 +104,14 @@ def edit(
     plan = _plan(services, container, request)
     if dry_run or not plan.differences:
         return Outcome(plan)
-    restart = _active(container) and bool(plan.waiting)
+    restart = container.active and bool(plan.waiting)
     if restart and not restart_now:
         raise _busy(container, plan)
     if restart:
         return _restart(services, lifecycle, container, request, remove_volumes)
     with lifecycle.locked(reference) as current, ExitStack() as undo:
         plan = _plan(services, current, request)
-        if _active(current):
+        if current.active:
             if plan.waiting:  # it was started meanwhile
                 raise _busy(current, plan)
             _change_limits(services, current, plan, undo)
@@ -119,11 +119,6 @@ def edit(
         undo.pop_all()
     left = _let_go(services, container.id, plan.record, released, remove_volumes)
     return Outcome(plan, left=left)
-
-
-def _active(container: Container) -> bool:
-    """Whether a monitor has it, be it between two starts."""
-    return container.running or container.status == "restarting"
 
 
 def _busy(container: Container, plan: Plan) -> Conflict:
@@ -157,6 +152,8 @@ def _plan(services: Services, container: Container, request: Request) -> Plan:
     for key in ("Name", "Created", "Mounts", "RestartCount"):
         if key in record:
             changed[key] = record[key]
+    if merged_host["NetworkMode"] != record["HostConfig"]["NetworkMode"]:
+        changed.pop("EndpointConfig", None)  # addresses of the network that it leaves
     chosen, contents = _secrets(record, request)
     if chosen or "Secrets" in record:
         changed["Secrets"] = chosen
@@ -377,7 +374,7 @@ def _restart(
         old = services.table.get(container.id).record
         try:
             with lifecycle.locked(container.id) as current:
-                if _active(current):
+                if current.active:
                     raise Conflict(
                         f'container "/{container.name}" was started by somebody else meanwhile',
                         subject=container.id,
@@ -401,7 +398,7 @@ def _set_auto_remove(
     with lifecycle.locked(container_id) as current:
         current.record["HostConfig"]["AutoRemove"] = value
         services.table.update(container_id, record=current.record)
-        gone = value and not _active(current)
+        gone = value and not current.active
     if gone:
         lifecycle.remove(container_id, volumes=True)
 
@@ -413,7 +410,7 @@ def _go_back(
     name = old["Name"]
     try:
         with lifecycle.locked(old["Id"]) as current:
-            if not _active(current):
+            if not current.active:
                 used = {point_["Name"] for point_ in old["Mounts"] if point_["Type"] == "volume"}
                 services.table.update(old["Id"], record=old)
                 fresh = [n for n in services.volumes.used_by(old["Id"]) if n not in used]

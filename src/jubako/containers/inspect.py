@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jubako.containers import security
+from jubako.containers.times import NEVER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,14 +25,22 @@ def to_inspect(
     directory: str = "",
     exec_ids: Sequence[str] | None = None,
     restart_count: int = 0,
+    layers: Sequence[str] = (),
 ) -> Json:
     """The answer of `docker inspect` for one container.
 
     state: its State object.  endpoint: what `networks.attach` returned, empty while it does not
     run.  directory: where its files lie (`upper`, `work`, `rootfs`).  exec_ids: running execs.
+    layers: the directories of the image's layers, the topmost first.
     """
     host = record["HostConfig"]
     options = security.parse(host["SecurityOpt"] or ())
+    # the files are there from the first start on
+    started = state.get("StartedAt") != NEVER
+    paths = {
+        key: record.get(key, "") if started else ""
+        for key in ("ResolvConfPath", "HostnamePath", "HostsPath", "LogPath")
+    }
     return {
         "Id": record["Id"],
         "Created": record["Created"],
@@ -39,10 +48,7 @@ def to_inspect(
         "Args": list(record["Args"]),
         "State": dict(state),
         "Image": record["ImageId"],
-        "ResolvConfPath": record.get("ResolvConfPath", ""),
-        "HostnamePath": record.get("HostnamePath", ""),
-        "HostsPath": record.get("HostsPath", ""),
-        "LogPath": record.get("LogPath", ""),
+        **paths,
         "Name": f"/{record['Name']}",
         "RestartCount": restart_count,
         "Driver": record.get("Driver", ""),
@@ -51,8 +57,8 @@ def to_inspect(
         "ProcessLabel": options.process_label,
         "AppArmorProfile": options.apparmor,
         "ExecIDs": list(exec_ids) if exec_ids else None,
-        "HostConfig": dict(host),
-        "GraphDriver": _graph_driver(record, directory),
+        "HostConfig": _host_config(host),
+        "GraphDriver": _graph_driver(record, directory, layers),
         "Mounts": mount_points(record["Mounts"]),
         "Config": dict(record["Config"]),
         "NetworkSettings": network_settings(
@@ -60,6 +66,7 @@ def to_inspect(
             host,
             endpoint or {},
             pid=_pid(state),
+            sandbox=record["Id"],
             ipam=record.get("EndpointConfig", {}).get("IPAMConfig"),
         ),
     }
@@ -83,12 +90,14 @@ def network_settings(
     endpoint: Mapping[str, Any],
     *,
     pid: int = 0,
+    sandbox: str = "",
     ipam: Json | None = None,
 ) -> Json:
     """The `NetworkSettings` of inspect.
 
     endpoint: of the one network that the container is on; empty values while it does not run.
     pid: of its init, 0 while it does not run.  ipam: addresses that the user asked for.
+    sandbox: what the container's network namespace is called.
     """
     mode = host["NetworkMode"]
     joined = mode.startswith("container:")
@@ -106,7 +115,7 @@ def network_settings(
     nothing: dict[str, Any] = {key: type(value)() for key, value in values.items()}
     settings: Json = {
         "Bridge": "",
-        "SandboxID": endpoint.get("SandboxID", ""),
+        "SandboxID": sandbox if pid and not joined else "",
         "SandboxKey": f"/proc/{pid}/ns/net" if pid and not joined else "",
         "Ports": _ports(config, endpoint) if pid and own_address else {},
         "HairpinMode": False,
@@ -146,10 +155,21 @@ def _ports(config: Config, endpoint: Mapping[str, Any]) -> Json:
     return dict(sorted(ports.items()))
 
 
-def _graph_driver(record: ContainerRecord, directory: str) -> Json:
+def _host_config(host: HostConfig) -> Json:
+    """HostConfig as Docker prints it: of a mount only what it has."""
+    shown: Json = dict(host)
+    if shown.get("Mounts"):
+        shown["Mounts"] = [
+            {key: value for key, value in mount.items() if value} for mount in shown["Mounts"]
+        ]
+    return shown
+
+
+def _graph_driver(record: ContainerRecord, directory: str, layers: Sequence[str]) -> Json:
     data = None
     if directory:
         data = {
+            "LowerDir": ":".join(layers),
             "MergedDir": f"{directory}/rootfs",
             "UpperDir": f"{directory}/upper",
             "WorkDir": f"{directory}/work",

@@ -365,6 +365,7 @@ class ContainerService:
             directory=self._services.directory(container.id),
             exec_ids=ExecTable(self._services.store).live_ids(container.id),
             restart_count=container.restart_count,
+            layers=self._services.images.layer_paths(container.image_id),
         )
         if container.record["HostConfig"]["Links"]:
             from jubako.containers import links

@@ -72,6 +72,10 @@ class ImageService:
             records.row(self.store, image_id)  # an image may have no layers
         return found
 
+    def layer_paths(self, image_id: str) -> Names:
+        """The directories of the image's layers, the topmost first.  Raises NotFound."""
+        return [f"{self.layers.path(diff)}/diff" for diff in reversed(self.diff_ids(image_id))]
+
     def use(self, image_id: str) -> None:
         """Note that the image was used now; to be called in the transaction that makes a container.
 

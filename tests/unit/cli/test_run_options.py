@@ -466,10 +466,11 @@ _SHORTS = {
 
 def test_knows_every_flag_of_docker() -> None:
     hidden = {"dns-opt", "net", "net-alias"}
-    assert {flag.name for flag in COMMAND.flags} == {*_DOCKER, *hidden}
+    ours = {"health-on-failure", "secret"}
+    assert {flag.name for flag in COMMAND.flags} == {*_DOCKER, *hidden, *ours}
     assert {flag.short: flag.name for flag in COMMAND.flags if flag.short} == _SHORTS
     only_run = {"detach", "detach-keys", "sig-proxy"}
-    assert {flag.name for flag in CREATE.flags} == {*_DOCKER, *hidden} - only_run
+    assert {flag.name for flag in CREATE.flags} == {*_DOCKER, *hidden, *ours} - only_run
 
 
 def test_help_hides_what_only_windows_has() -> None:

@@ -38,7 +38,7 @@ def run(session: Session, call: Call) -> int:
         raise Refused(f'unknown type: {quote(kind)}: must be one of "{allowed}"')
     if call.given("as"):
         if kind not in ("", "container"):
-            raise Refused(f"--as is for containers, not for a {kind}")
+            raise Refused(f"--as is for containers, not for {kind}s")
         inspecting.check_as(call)
         return inspecting.write_as(session, call.args, call.text("as"))
     engine = session.engine

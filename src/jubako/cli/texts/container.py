@@ -298,10 +298,10 @@ TEXTS = {
         long=(
             "Change the configuration of a container\n\n"
             "The container keeps its ID, its name and its files. Variables, labels, ports, mounts\n"
-            "and the like are added, or take the place of those with the same name; with a COMMAND\n"
-            "the container runs that from now on. A running container gets limits, labels and its\n"
-            "restart policy at once; for the rest it is stopped and started with --restart-now,\n"
-            "and when it does not start, the old configuration is put back and started."
+            "and the like are added, or take the place of those with the same name; with a\n"
+            "COMMAND the container runs that from now on. A running container gets limits, labels\n"
+            "and its restart policy at once; for the rest it is stopped and started with\n"
+            "--restart-now, and when it does not start, the old configuration is put back."
         ),
     ),
     "cp": Text(

@@ -28,11 +28,12 @@ FORMS = ("run", "compose", "python")
 class Source:
     """What a form is written from.
 
-    config, host: the minimal request, to which every form adds what it likes.  secrets: names and
-    places, without content.  lost: what of the container no request can ask for.
+    config, host: the minimal request, to which every form adds what it likes.  endpoint: what was
+    asked for on its network.  secrets: names and places, without content.  lost: what of the
+    container no request can ask for.
     """
 
-    __slots__ = ("name", "image", "config", "host", "secrets", "lost")
+    __slots__ = ("name", "image", "config", "host", "endpoint", "secrets", "lost")
 
     def __init__(
         self,
@@ -40,6 +41,7 @@ class Source:
         image: str,
         config: Json,
         host: Json,
+        endpoint: Json,
         secrets: list[Secret],
         lost: list[str],
     ):
@@ -47,6 +49,7 @@ class Source:
         self.image = image
         self.config = config
         self.host = host
+        self.endpoint = endpoint
         self.secrets = secrets
         self.lost = lost
 
@@ -92,6 +95,7 @@ def read(record: ContainerRecord, image: Mapping[str, Any]) -> Source:
         record["ImageRef"],
         config,
         host,
+        record.get("EndpointConfig") or {},
         list(record.get("Secrets") or ()),
         lost,
     )

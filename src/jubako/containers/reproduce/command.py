@@ -130,6 +130,7 @@ class _Writer:
             self._take(name, partial(self._many, flag))
         for name, flag in _PAIRS.items():
             self._take(name, partial(self._pairs, flag))
+        self._endpoint()
         self._ports()
         self._mounts()
         self._devices()
@@ -189,6 +190,15 @@ class _Writer:
         usual = ["Stdin", "Stdout", "Stderr"] if stdin else ["Stdout", "Stderr"]
         if attached and attached != usual:
             self._many("attach", (name.lower() for name in attached))
+
+    def _endpoint(self) -> None:
+        wanted = self._source.endpoint
+        addresses = wanted.get("IPAMConfig") or {}
+        for key, flag in (("IPv4Address", "ip"), ("IPv6Address", "ip6")):
+            if addresses.get(key):
+                self._add(flag, addresses[key])
+        self._many("link-local-ip", addresses.get("LinkLocalIPs") or ())
+        self._many("network-alias", wanted.get("Aliases") or ())
 
     def _ports(self) -> None:
         bindings = self._host.pop("PortBindings", None) or {}

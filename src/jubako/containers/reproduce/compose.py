@@ -119,6 +119,8 @@ class _Writer:
         self._ports()
         self._mounts()
         self._block_io()
+        if self._source.endpoint:
+            self.lost.append("the addresses and aliases on its network")
         self.lost += [key for key, value in self._rest.items() if value]
         document: Json = {"services": {self._source.name: self._service}}
         secrets = self._secrets()

@@ -17,6 +17,10 @@ def write(source: Source) -> str:
     """The program, with what it does not do in comments."""
     config: Json = {"Image": source.image, **source.config}
     arguments = [_literal(config, 8), _literal(source.host, 8), f"name={source.name!r}"]
+    if source.endpoint:
+        mode = source.host.get("NetworkMode") or "default"
+        wanted = {"EndpointsConfig": {mode: source.endpoint}}
+        arguments.append(f"networking_config={_literal(wanted, 8)}")
     if source.secrets:
         secrets = []
         for entry in source.secrets:
