@@ -6,6 +6,7 @@ a single step; here are the two steps of the Engine API, and what can be done wi
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -14,6 +15,7 @@ import time
 
 from jubako.containers.exec_table import ExecTable, check_running, start_ticks, to_inspect
 from jubako.errors import Conflict, InvalidArgument, KernelError, Unavailable, WrongState
+from jubako.linux import pidfd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
 DEFAULT_STOP_TIMEOUT_S = 10
 _KILL_PATIENCE_S = 10.0  # a killed process that does not die hangs in the kernel
 _POLL_S = 0.005
-_SIGNAL_PROCESS_GROUP = 4  # PIDFD_SIGNAL_PROCESS_GROUP, Linux 6.9
 
 
 class ExecService:
@@ -204,14 +205,14 @@ class ExecService:
 
 
 def _send(handle: int, row: Exec, number: int, *, group: bool = False) -> None:
-    flags = _SIGNAL_PROCESS_GROUP if group else 0
+    flags = pidfd.SIGNAL_PROCESS_GROUP if group else 0
     try:
-        signal.pidfd_send_signal(handle, number, None, flags)
-    except ProcessLookupError as exc:
-        raise _not_running(row.id) from exc
-    except OSError as exc:
+        pidfd.send_signal(handle, number, flags=flags, why="for a program that exec has started")
+    except KernelError as exc:
+        if exc.errno == errno.ESRCH:
+            raise _not_running(row.id) from exc
         if not group:
-            raise KernelError.from_oserror("pidfd_send_signal", exc, path=row.id) from exc
+            raise
         _send(handle, row, number)  # before Linux 6.9: the process alone
 
 

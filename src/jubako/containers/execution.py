@@ -10,6 +10,7 @@ import signal
 from jubako.containers.frames import write_all
 from jubako.containers.terminal import DetachFilter, SignalPipe, Terminal, parse_detach_keys
 from jubako.errors import KernelError
+from jubako.linux import pidfd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -88,9 +89,10 @@ class Execution:
     def signal(self, number: int) -> None:
         """Send a signal to the process; nothing happens if it has ended."""
         try:
-            signal.pidfd_send_signal(self._started.pidfd, number)
-        except ProcessLookupError:
-            pass
+            pidfd.send_signal(self._started.pidfd, number, why="the signal was sent to the command")
+        except KernelError as exc:
+            if exc.errno != errno.ESRCH:
+                raise
 
     def resize(self, rows: int, columns: int) -> None:
         """Tell its terminal, if it has one, how large it is."""

@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+_WHY = "the table of processes, of which the container's are shown"
+
+
 def top(pids: Sequence[int], ps_args: Sequence[str]) -> dict[str, list[object]]:
     """Titles and rows for the processes `pids`; ps_args: options for ps, default `-ef`.
 
@@ -16,7 +19,7 @@ def top(pids: Sequence[int], ps_args: Sequence[str]) -> dict[str, list[object]]:
     """
     from jubako.linux import process
 
-    result = process.run(["ps", *(ps_args or ["-ef"])], timeout_s=10)
+    result = process.run(["ps", *(ps_args or ["-ef"])], timeout_s=10, why=_WHY)
     if result.status != 0:
         text = result.stderr.decode(errors="replace").strip()
         raise InvalidArgument(f"Error running ps: {text or f'exit status {result.status}'}")

@@ -171,7 +171,8 @@ def _default_mirror(suite: str) -> str:
     and a hook that fails stops it there."""
     hook = '--setup-hook=cat "$1/etc/apt/sources.list"; exit 1'
     argv = ["mmdebstrap", "--quiet", "--mode=root", "--format=null", hook, suite, "/dev/null"]
-    done = run(argv, env={"PATH": SEARCH_PATH, "LC_ALL": "C.UTF-8"}, timeout_s=60)
+    why = "which archive the tool would take"
+    done = run(argv, env={"PATH": SEARCH_PATH, "LC_ALL": "C.UTF-8"}, timeout_s=60, why=why)
     # what a hook prints comes out among mmdebstrap's own messages
     for line in (done.stdout + done.stderr).decode("utf-8", "replace").splitlines():
         if line.startswith("deb ") and (url := _mirror_url(line)) is not None:

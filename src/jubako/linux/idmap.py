@@ -59,7 +59,8 @@ def _try_program(program: str, pid: int, mappings: Iterable[Mapping[str, int]]) 
     from jubako.linux import process
 
     numbers = [str(m[key]) for m in mappings for key in ("containerID", "hostID", "size")]
-    done = process.run([program, str(pid), *numbers], timeout_s=10)
+    why = "who is not root may write such a table only through a program that checks it"
+    done = process.run([program, str(pid), *numbers], timeout_s=10, why=why)
     if done.status != 0:
         reason = done.stderr.decode(errors="replace").strip()
         raise InvalidArgument(f"{program}: {reason}", hint="see subuid(5) and subgid(5)")

@@ -130,7 +130,8 @@ def list_json(*what: str) -> list[dict[str, Any]]:
     """`nft -j list WHAT`: the objects of libnftables-json(5).  Raises Unavailable, JubakoError."""
     import json
 
-    completed = process.run(["nft", "-j", "list", *(what or ("ruleset",))])
+    argv = ["nft", "-j", "list", *(what or ("ruleset",))]
+    completed = process.run(argv, why="what the firewall has now")
     if completed.status != 0:
         raise JubakoError(f"nft: {completed.stderr.decode(errors='replace').strip()}")
     found: list[dict[str, Any]] = json.loads(completed.stdout)["nftables"]

@@ -12,6 +12,8 @@ from jubako.linux._libc import check, syscall
 from jubako.linux.ns import pidfd_pid
 from jubako.linux.trace import traced
 
+SIGNAL_PROCESS_GROUP = 4  # PIDFD_SIGNAL_PROCESS_GROUP
+
 _getfd = syscall("pidfd_getfd", ctypes.c_int, ctypes.c_int, ctypes.c_uint)
 
 
@@ -31,13 +33,19 @@ def _name(number: int) -> str:
 
 
 @traced(
-    lambda fd, signal, *, why="": f"kill -{_name(signal)} {pidfd_pid(fd)}",
-    facts=lambda fd, signal, *, why="": {"pid": pidfd_pid(fd), "signal": _name(signal)},
+    lambda fd, signal, *, flags=0, why="": (
+        f"kill -{_name(signal)} {'-' if flags & SIGNAL_PROCESS_GROUP else ''}{pidfd_pid(fd)}"
+    ),
+    facts=lambda fd, signal, *, flags=0, why="": {"pid": pidfd_pid(fd), "signal": _name(signal)},
 )
-def send_signal(fd: int, signal: int, *, why: str = "") -> None:
-    """Raises KernelError (ESRCH: the process has ended and was reaped)."""
+def send_signal(fd: int, signal: int, *, flags: int = 0, why: str = "") -> None:
+    """Raises KernelError (ESRCH: the process has ended and was reaped).
+
+    flags: SIGNAL_PROCESS_GROUP sends it to the group that the process leads, since Linux 6.9
+    (EINVAL before).
+    """
     try:
-        _signal.pidfd_send_signal(fd, signal)
+        _signal.pidfd_send_signal(fd, signal, None, flags)
     except OSError as error:
         number = error.errno or 0
         raise KernelError("pidfd_send_signal", number, detail=f"signal {signal}") from error

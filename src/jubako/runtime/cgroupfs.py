@@ -45,7 +45,8 @@ def mount(
             assert cgroup.layout.v2 is not None
             _mount_unified(target, path, options, cgroup.layout.v2.path + cgroup.path, private)
             return
-        mount_on(target, "tmpfs", "tmpfs", _FLAGS, "mode=755", path)
+        why = "a directory for the groups that the container may look at"
+        mount_on(target, "tmpfs", "tmpfs", _FLAGS, "mode=755", path, why=why)
     finally:
         os.close(target)
     top = root.top(path)
@@ -57,7 +58,8 @@ def mount(
             try:
                 if private:
                     words = ",".join(sorted(hierarchy.controllers)) or f"name={hierarchy.name}"
-                    mount_on(inside, "cgroup", "cgroup", options.flags, words, f"{path}/{name}")
+                    place = f"{path}/{name}"
+                    mount_on(inside, "cgroup", "cgroup", options.flags, words, place, why=_OWN)
                 else:
                     _bind(inside, hierarchy.path + cgroup.path, options)
             finally:
@@ -89,7 +91,7 @@ def _link_controllers(top: int, hierarchy: Hierarchy, name: str) -> None:
 def _mount_unified(target: int, path: str, options: Options, host: str, private: bool) -> None:
     if private:
         try:
-            mount_on(target, "cgroup", "cgroup2", options.flags, "", path)
+            mount_on(target, "cgroup", "cgroup2", options.flags, "", path, why=_OWN)
             return
         except KernelError as error:
             # A user namespace may not mount it anew; it sees the same through a bind.

@@ -206,7 +206,8 @@ class ExternalRuntime:
 
     def _exists(self, container_id: str) -> bool:
         argv = [self._program, "--root", self._state_dir, "state", container_id]
-        return process.run(argv, timeout_s=TIMEOUT_S).status == 0
+        done = process.run(argv, timeout_s=TIMEOUT_S, why="whether the runtime knows the container")
+        return done.status == 0
 
 
 def _readable(text: str) -> str:

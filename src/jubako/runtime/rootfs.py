@@ -76,9 +76,6 @@ _PURPOSES = {
     "devpts": "terminals of the container's own",
     "mqueue": "message queues of the container's own",
     "/dev/shm": "memory that processes of the container share",
-    "/sys/fs/cgroup": "a directory for the groups that the container may look at",
-    "cgroup": "the container's own group, as its limits and counters",
-    "cgroup2": "the container's own group, as its limits and counters",
 }
 _DEVICES = "the devices that every container has"
 _LINKED = "names that programs expect in /dev"
@@ -206,7 +203,8 @@ class Root:
             if options.copy_up:
                 self._copy_up(target, source, path, options)
             else:
-                mount_on(target, source, fstype, options.flags, options.data, path)
+                why = purpose(path, fstype)
+                mount_on(target, source, fstype, options.flags, options.data, path, why=why)
         finally:
             os.close(target)
         for flags in options.propagation:
@@ -268,7 +266,8 @@ class Root:
         writable = options.flags & ~MS_RDONLY
         before = open_in_root(target, ".", os.O_RDONLY | os.O_DIRECTORY)
         try:
-            mount_on(target, source, "tmpfs", writable, options.data, path)
+            why = f"{path} in memory, with a copy of what the image has there"
+            mount_on(target, source, "tmpfs", writable, options.data, path, why=why)
             top = self.top(path)
             try:
                 copyup.copy_tree(before, top)
@@ -495,14 +494,15 @@ class Root:
             set_propagation("/", propagation, why=_SHARED)
 
 
+def purpose(path: str, fstype: str) -> str:
+    """Why a container has a file system of this type at `path`, for the trace."""
+    return _PURPOSES.get(path) or _PURPOSES.get(fstype) or f"{path}, a file system of its own"
+
+
 def mount_on(
     target: int, source: str, fstype: str, flags: int, data: str, path: str, *, why: str = ""
 ) -> None:
-    """mount(2) on a descriptor; the error names the path that the user knows.
-
-    why: by default what a file system of this type is for.
-    """
-    why = why or _PURPOSES.get(path) or _PURPOSES.get(fstype) or f"{path}, a file system of its own"
+    """mount(2) on a descriptor; the error names the path that the user knows."""
     try:
         mount(source, f"/proc/self/fd/{target}", fstype or None, flags, data, why=why)
     except KernelError as error:

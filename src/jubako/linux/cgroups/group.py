@@ -13,9 +13,10 @@ from jubako.linux.cgroups.layout import detect
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
+    from jubako.linux.cgroups.files import Find
     from jubako.linux.cgroups.layout import Hierarchy, Layout
 
     Resources = Mapping[str, Any]
@@ -276,19 +277,20 @@ class Cgroup:
 
     # --- reading ---------------------------------------------------------------------------------
 
-    def stats(self) -> dict[str, Any]:
+    def stats(self, find: Find = files.find) -> dict[str, Any]:
         """Usage in the shape of `runc events --stats`: cpu, memory, pids, blkio.
 
+        find: reads a file, for example that of a KeptFiles for who asks again and again.
         Parts whose controller is missing are left out; times are nanoseconds, sizes bytes.
         """
         from jubako.linux.cgroups import blkio, cpu, memory, pids
 
         result: dict[str, Any] = {}
         if self.layout.kind == "v2":
-            result["cpu"] = cpu.stats_v2(self.unified().path + self.path)
+            result["cpu"] = cpu.stats_v2(self.unified().path + self.path, find)
         else:
             accounting = self.directory("cpuacct") or ""
-            result["cpu"] = cpu.stats_v1(self.directory("cpu") or "", accounting)
+            result["cpu"] = cpu.stats_v1(self.directory("cpu") or "", accounting, find)
         for key, controller, v1, v2 in (
             ("memory", "memory", memory.stats_v1, memory.stats_v2),
             ("pids", "pids", pids.stats, pids.stats),
@@ -296,7 +298,7 @@ class Cgroup:
         ):
             path, version = limits.place(self.layout, self.path, controller, {})
             if path:
-                result[key] = v1(path) if version == 1 else v2(path)
+                result[key] = v1(path, find) if version == 1 else v2(path, find)
         return result
 
     def oom_kills(self) -> int:
@@ -339,16 +341,3 @@ def _remove(path: str, why: str) -> OSError | None:
         except OSError as error:
             return error
     return None
-
-
-def remove_all(groups: Iterable[Cgroup]) -> None:
-    """Remove several groups, going on after a failure; raises what failed."""
-    from jubako.errors import JubakoError, raise_all
-
-    failures: list[JubakoError] = []
-    for group in groups:
-        try:
-            group.remove()
-        except JubakoError as error:
-            failures.append(error)
-    raise_all(failures)
