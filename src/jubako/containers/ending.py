@@ -6,7 +6,7 @@ the container ran, and a user who stops it says so there before he sends the sig
 
 from __future__ import annotations
 
-from jubako.containers import events, health, restart
+from jubako.containers import events, health, restart, samples
 from jubako.containers.takedown import NOTHING_LEFT
 from jubako.containers.times import now
 from jubako.errors import JubakoError
@@ -25,19 +25,31 @@ class End:
 
     code: its exit code.  oom: the kernel killed a process of it for want of memory.  errors: what
     could not be taken down.  ran_s: for how long it ran.  delay_s: the wait before its restart
-    policy started it, 0 if a user did.
+    policy started it, 0 if a user did.  sample: what it used at last.  oom_due: `oom` was not told
+    while it ran.
     """
 
-    __slots__ = __match_args__ = ("code", "oom", "errors", "ran_s", "delay_s")
+    __slots__ = __match_args__ = (
+        *("code", "oom", "errors", "ran_s", "delay_s", "sample", "oom_due"),
+    )
 
     def __init__(
-        self, code: int, oom: bool, errors: Sequence[JubakoError], ran_s: float, delay_s: float
+        self,
+        code: int,
+        oom: bool,
+        errors: Sequence[JubakoError],
+        ran_s: float,
+        delay_s: float,
+        sample: str,
+        oom_due: bool,
     ):
         self.code = code
         self.oom = oom
         self.errors = errors
         self.ran_s = ran_s
         self.delay_s = delay_s
+        self.sample = sample
+        self.oom_due = oom_due
 
     @property
     def error(self) -> str:
@@ -82,6 +94,7 @@ def record(services: Services, container_id: str, end: End) -> Outcome:
         elif not end.errors and not outcome.remove:
             columns.update(NOTHING_LEFT)
         services.table.update(container.id, **columns)
+        samples.keep(services, container.id, end.sample)
         _tell(services, container, end)
     return outcome
 
@@ -101,7 +114,7 @@ def _decide(container: Container, end: End) -> Outcome:
 
 def _tell(services: Services, container: Container, end: End) -> None:
     events.network(services, container, "disconnect")
-    if end.oom:
+    if end.oom_due:
         events.emit(services.store, container.record, "oom")
     events.emit(
         services.store,

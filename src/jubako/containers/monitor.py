@@ -20,7 +20,7 @@ import socket
 import sys
 import time
 
-from jubako.containers import events, health, listener, logs, report, slim
+from jubako.containers import events, health, listener, logs, report, samples, slim
 from jubako.containers.logs.plan import make_plan
 from jubako.containers.remove import remove_container
 from jubako.containers.services import Services
@@ -340,6 +340,7 @@ class Monitor:
                 pid=process.pid,
                 started_s=supervisor.started_s,
             )
+        supervisor.recorder = samples.start(self._services, self._container, self._loop)
         slim.schedule(supervisor, self._services.store.path)
         supervisor.serve()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from jubako.containers import events, health, restart, secrets
+from jubako.containers import events, health, restart, samples, secrets
 from jubako.containers.recover import monitor_is_dead, was_left_frozen
 from jubako.containers.remove import finish_removal
 from jubako.containers.takedown import NOTHING_LEFT, forget_locks, free, run_all
@@ -78,7 +78,9 @@ def _record_end(services: Services, container: Container) -> None:
     with services.store.transaction():
         services.table.update(container.id, **_columns(container, again))
         if container.running:
+            samples.keep(services, container.id, "")
             _tell(services, container)
+    samples.forget_file(services, container.id)
     point("containers.repair.recorded")
     if again:
         from jubako.containers.restarting import relaunch

@@ -34,8 +34,8 @@ def schedule(supervisor: Supervisor, root: str) -> None:
     """Let the monitor replace itself when it has nothing to do.  root: of the store."""
 
     def attempt() -> None:
-        network = supervisor.network
-        if supervisor.streams.idle and (network is None or network.idle):
+        parts = (supervisor.streams, supervisor.network, supervisor.checks)
+        if all(part is None or part.idle for part in parts):
             _replace(supervisor, root)
         supervisor.loop.call_later(RETRY_S, attempt)
 
@@ -58,6 +58,8 @@ def _replace(supervisor: Supervisor, root: str) -> None:
         "delay_s": supervisor.delay_s,
         "fds": fds,
         "streams": supervisor.streams.hand_over(),
+        "recorder": None if supervisor.recorder is None else supervisor.recorder.hand_over(),
+        "checks": None if supervisor.checks is None else supervisor.checks.hand_over(),
         "network": None if supervisor.network is None else supervisor.network.hand_over(),
     }
     memory = os.memfd_create("jubako-monitor", 0)
@@ -100,6 +102,14 @@ def main() -> None:
             from jubako.networks.serving import Serving
 
             resumed.network = Serving.take_over(loop, state["network"], services.repair_network)
+        if state["checks"] is not None:
+            from jubako.containers.checks import Checks
+
+            resumed.checks = Checks.take_over(loop, state["checks"])
+        if state["recorder"] is not None:
+            from jubako.containers.recorder import Recorder
+
+            resumed.recorder = Recorder.take_over(loop, state["recorder"])
         resumed.serve()
     finally:
         os._exit(0)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeVar
 
+    from jubako.containers.checks import Checks
+    from jubako.containers.recorder import Recorder
     from jubako.containers.services import Services
     from jubako.containers.stdio import Stdio
     from jubako.containers.table import Container
@@ -69,6 +71,8 @@ class Supervisor:
         self.started_s = started_s
         self.delay_s = delay_s
         self.network: Serving | None = None
+        self.checks: Checks | None = None
+        self.recorder: Recorder | None = None
 
     def serve(self) -> None:
         """Until init ends; then everything is taken down, recorded and told."""
@@ -87,7 +91,9 @@ class Supervisor:
     def _finish(self) -> None:
         """Drain, take down, record, tell, remove or restart, in this order."""
         ran_s = time.monotonic() - self.started_s
-        from jubako.containers import ending, explaining
+        if self.checks is not None:
+            self.checks.close()
+        from jubako.containers import ending, explaining, samples
         from jubako.containers.takedown import free, run_all
         from jubako.store import point
 
@@ -100,11 +106,13 @@ class Supervisor:
         services, container = self._eventually(self._find, code)
         explaining.accept(services, container.id)
         oom = ending.oom_killed(services, container)
+        sample, oom_due = self.recorder.close() if self.recorder is not None else ("", oom)
         point("containers.exit.drained")
         errors = run_all([self._leave_mounts, lambda: free(services, container)])
         self.streams.drain()  # processes that outlived init (`--pid host`) are gone now as well
-        end = ending.End(code, oom, errors, ran_s, self.delay_s)
+        end = ending.End(code, oom, errors, ran_s, self.delay_s, sample, oom_due)
         outcome = self._eventually(lambda: ending.record(services, container.id, end), code)
+        samples.forget_file(services, container.id)
         point("containers.exit.recorded")
         self.streams.broadcast(frames.encode(frames.EXITED, f"{code} {end.error}".encode()))
         if outcome.remove:

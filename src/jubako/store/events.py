@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import time
 
+from jubako.errors import JubakoError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
@@ -24,6 +26,7 @@ RECORDER = "recorder"  # the type of what is only for `jubako why`
 _MAX_ROWS = 100_000  # some 40 MB; older ones go first, whatever `record-keep` says
 _CHATTER_KEEP_S = 3600.0  # each health check is three of these events
 _CHATTER = "type = 'container' AND (action LIKE 'exec\\_%' ESCAPE '\\' OR action = 'top')"
+_TURN = 512  # one event in so many deletes what is too old
 _SLACK = 0.05  # by how much rows may be too old: deleting some is cheaper than one at a time
 
 
@@ -46,10 +49,23 @@ def emit(
     if notes:
         content[_NOTES] = notes
     with store.transaction() as db:
-        db.execute(
+        row_id = db.execute(
             "INSERT INTO events (at_ns, type, action, actor, attributes) VALUES (?, ?, ?, ?, ?)",
             (time.time_ns(), kind, action, actor, json.dumps(content)),
-        )
+        ).lastrowid
+        if row_id and row_id % _TURN == 0:
+            _take_turn(store)
+
+
+def _take_turn(store: Store) -> None:
+    """Somebody has to delete what is too old, and nothing runs that could do it at night."""
+    from jubako.store.settings import load
+
+    try:
+        keep_s = load(store.path).record_keep_s
+    except JubakoError:
+        return  # what is wrong with the settings, commands that need them say
+    expire(store, keep_s)
 
 
 def note(store: Store, action: str, actor: str, attributes: Mapping[str, str]) -> None:

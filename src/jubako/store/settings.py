@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 
 from jubako.errors import InvalidArgument, KernelError
+from jubako.golang.duration import parse_duration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 FILE = "config.json"
 _MAX_BYTES = 1 << 20
-_UNIT_S = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _MIN_INTERVAL_S = 1.0  # a sample reads some ten files
 
 
@@ -127,12 +127,10 @@ def _interval(value: object) -> float:
 
 def _seconds(key: str, value: object) -> float:
     """A duration as Go writes it: `168h`, `1h30m`, `0`."""
-    import re
-
-    text = _text(key, value)
-    if text == "0":
-        return 0.0
-    if not re.fullmatch(r"(\d{1,9}(\.\d{1,9})?(h|ms|m|s))+", text, re.ASCII):
-        raise ValueError(f"{key}: not a duration such as 168h or 1h30m: {text!r}")
-    parts = re.findall(r"([\d.]+)(h|ms|m|s)", text)
-    return sum(float(number) * _UNIT_S[unit] for number, unit in parts)
+    try:
+        nanoseconds = parse_duration(_text(key, value))
+    except ValueError as exc:
+        raise ValueError(f"{key}: {exc}") from None
+    if nanoseconds < 0:
+        raise ValueError(f"{key}: {value} is less than nothing")
+    return nanoseconds / 1e9
