@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 
+from jubako.containers.validate import UNDEFINED
 from jubako.errors import Conflict, InvalidArgument, NotFound
 
 TYPE_CHECKING = False
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from jubako.containers.table import Container, ContainerTable
 
 _NETWORK = "bridge"
-_UNDEFINED = "can't be used with links. This would result in undefined behavior"
 _NOT_TOLD = ("HOME", "PATH")  # of the other's environment
 
 
@@ -66,11 +66,6 @@ def pin(table: ContainerTable, host: HostConfig) -> None:
     """
     if not host["Links"]:
         return
-    mode = host["NetworkMode"]
-    if mode == "host":
-        raise InvalidArgument(f"conflicting options: host type networking {_UNDEFINED}")
-    if mode.startswith("container:"):
-        raise InvalidArgument(f"conflicting options: container type network {_UNDEFINED}")
     pinned: dict[str, str] = {}
     for text in host["Links"]:
         name, alias = parse(text)
@@ -93,7 +88,7 @@ def _find(table: ContainerTable, name: str) -> Container:
             raise NotFound(text, subject=name) from exc
         mode = child.record["HostConfig"]["NetworkMode"]
         if mode == "host":
-            raise InvalidArgument(f"conflicting options: host type networking {_UNDEFINED}")
+            raise InvalidArgument(f"conflicting options: host type networking {UNDEFINED}")
         if not mode.startswith("container:"):
             return child
         name = mode.removeprefix("container:")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 MIN_MEMORY_BYTES = 6 << 20  # what a start itself needs, with room
 MAX_HOSTNAME_BYTES = 64  # HOST_NAME_MAX, linux/limits.h
 MIN_HEALTH_NS = 1_000_000
+UNDEFINED = "can't be used with links. This would result in undefined behavior"
 
 _NAME = r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]+"  # patterns are compiled when they are first needed
 _NAME_CHARACTERS = "[a-zA-Z0-9][a-zA-Z0-9_.-]"
@@ -74,6 +75,13 @@ def check_request(config: Mapping[str, Any], host: Mapping[str, Any]) -> None:
         ):
             if given:
                 raise InvalidArgument(f"conflicting options: {what}")
+    if host.get("Links"):
+        for used, what in (
+            (mode == "host", "host type networking"),
+            (mode.startswith("container:"), "container type network"),
+        ):
+            if used:
+                raise InvalidArgument(f"conflicting options: {what} {UNDEFINED}")
     if host.get("UTSMode") == "host" and config.get("Hostname"):
         raise InvalidArgument("conflicting options: hostname and the UTS mode")
 
