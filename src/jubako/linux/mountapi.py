@@ -76,7 +76,15 @@ _ATTRIBUTES = {
     "idmap": MOUNT_ATTR_IDMAP,
     "nosymfollow": MOUNT_ATTR_NOSYMFOLLOW,
 }
-_OPPOSITES = {"ro": "rw", "nosuid": "suid", "nodev": "dev", "noexec": "exec", "noatime": "atime"}
+_OPPOSITES = {
+    "ro": "rw",
+    "nosuid": "suid",
+    "nodev": "dev",
+    "noexec": "exec",
+    "noatime": "atime",
+    "nodiratime": "diratime",
+    "nosymfollow": "symfollow",
+}
 
 _open_tree = syscall("open_tree", ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
 _move_mount = syscall(
@@ -102,6 +110,7 @@ def _where(dirfd: int, path: str) -> str:
 # make the same mount in its final place, which is written as _TARGET until `move_mount` tells it.
 _detached: dict[int, list[str]] = {}
 _TARGET = "\0"
+_BELOW = "  # and all mounts below it"
 
 
 def _remember(fd: int, command: str) -> int:
@@ -111,8 +120,10 @@ def _remember(fd: int, command: str) -> int:
 
 
 def _place(dirfd: int, path: str) -> str:
-    if dirfd < 0 or path.startswith("/"):
+    if path == "/":  # a container's root is put there to begin with
         return trace.inside(path)
+    if path.startswith("/"):
+        return path
     return trace.place(dirfd) + (f"/{path}" if path else "")
 
 
@@ -123,17 +134,27 @@ def _move_words(
     commands = None if from_path else _detached.get(from_fd)
     if commands is None:
         return f"mount --move {quote(_place(from_fd, from_path))} {target}"
-    return " && ".join(command.replace(_TARGET, target) for command in commands)
+    return _chain([command.replace(_TARGET, target) for command in commands])
+
+
+def _chain(commands: list[str]) -> str:
+    """One command line.  mount(8) of Debian 12 cannot change all mounts below: a remark says so."""
+    below = any(command.endswith(_BELOW) for command in commands)
+    return " && ".join(command.removesuffix(_BELOW) for command in commands) + below * _BELOW
 
 
 def _attribute_words(
-    set: int = 0, clear: int = 0, propagation: int = 0, flags: int = 0
+    set: int, clear: int, propagation: int, userns_fd: int, flags: int
 ) -> list[str]:
     """The options of mount(8) that do the same: one command for each."""
-    recursive = "=recursive" if flags & AT_RECURSIVE else ""
-    words = [name + recursive for name, bit in _ATTRIBUTES.items() if set & bit]
-    words += [_OPPOSITES.get(name, name) + recursive
-              for name, bit in _ATTRIBUTES.items() if clear & bit and not set & bit]  # fmt: skip
+    words = [name for name, bit in _ATTRIBUTES.items() if set & bit & ~MOUNT_ATTR_IDMAP]
+    words += [
+        opposite
+        for name, opposite in _OPPOSITES.items()
+        if clear & _ATTRIBUTES[name] and not set & _ATTRIBUTES[name]
+    ]
+    if set & MOUNT_ATTR_IDMAP:
+        words.append(f"X-mount.idmap={trace.namespace(userns_fd)}")
     found = [f"mount -o remount,bind,{','.join(words)}"] if words else []
     depth = MS_REC if flags & AT_RECURSIVE else 0
     return found + ([f"mount --{propagation_words(propagation | depth)}"] if propagation else [])
@@ -150,13 +171,14 @@ def _setattr_words(
     flags: int = 0,
     why: str = "",
 ) -> str:
-    commands = _attribute_words(set, clear, propagation, flags)
+    commands = _attribute_words(set, clear, propagation, userns_fd, flags)
+    below = _BELOW if flags & AT_RECURSIVE and set | clear else ""
     if dirfd in _detached and not path:
-        _detached[dirfd] += [f"{command} {_TARGET}" for command in commands]
+        _detached[dirfd] += [f"{command} {_TARGET}{below}" for command in commands]
         words = "; ".join(command.removeprefix("mount ") for command in commands)
         return f"# mount_setattr(2) of the copy: {words}"
     target = quote(_place(dirfd, path))
-    return " && ".join(f"{command} {target}" for command in commands)
+    return _chain([f"{command} {target}{below}" for command in commands])
 
 
 def _setattr_facts(
@@ -207,7 +229,7 @@ def open_tree(dirfd: int, path: str, flags: int = OPEN_TREE_CLOEXEC, *, why: str
     facts=lambda from_fd, from_path, to_fd, to_path, flags=0, *, why="": {
         "target": _place(to_fd, to_path),
         "commands": [
-            command.replace(_TARGET, quote(_place(to_fd, to_path)))
+            command.replace(_TARGET, quote(_place(to_fd, to_path))).removesuffix(_BELOW)
             for command in _detached.get(from_fd, ())
         ],
     },
