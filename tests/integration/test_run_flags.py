@@ -405,6 +405,7 @@ def test_a_link_follows_a_restart_and_a_new_name(jubako: Jubako, engine: Engine)
     jubako.ok("start", "db")
     address = engine.containers.inspect("db")["NetworkSettings"]["IPAddress"]
     assert f"{address}\tdb " in jubako.ok("exec", "web", "cat", "/etc/hosts")
+    assert "DB_NAME=/web/db" in jubako.ok("exec", "web", "env").splitlines()
     jubako.ok("rename", "db", "data")
     assert engine.containers.inspect("web")["HostConfig"]["Links"] == ["/data:/web/db"]
 

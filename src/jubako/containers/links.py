@@ -188,21 +188,6 @@ def shown(table: ContainerTable, container: Container) -> list[str] | None:
     return links or None
 
 
-def current_environment(services: Services, container: Container) -> list[str]:
-    """The variables of `environment` for a container that runs already (`exec`).
-
-    What a link was at the start may have ended since: it is left out.
-    """
-    found = []
-    for text in container.record["HostConfig"]["Links"] or ():
-        identity, alias = parse(text)
-        child = services.table.find(identity)
-        address = "" if child is None else child.endpoint.get("IPAddress") or ""
-        if child is not None and address:
-            found.append(Link(child, alias, address))
-    return environment(container.name, found)
-
-
 def remove(services: Services, path: str) -> None:
     """Forget the link `OWNER/ALIAS` (`rm --link`).  Raises NotFound."""
     owner, _, alias = path.strip("/").partition("/")

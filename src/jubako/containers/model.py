@@ -302,6 +302,7 @@ class ContainerRecord(TypedDict, total=False):
     user named it.  Path and Args: the command.  Created: RFC 3339 with nanoseconds, UTC.
     RemoveVolumes: it is being removed, and its anonymous volumes are to go with it.
     EndpointConfig: what the user wants of its connection (the API's EndpointSettings), if anything.
+    LinkedEnv: the variables about linked containers, as they were at its start.
     """
 
     Id: str
@@ -326,6 +327,7 @@ class ContainerRecord(TypedDict, total=False):
     SizeRootFs: int
     RemoveVolumes: bool
     EndpointConfig: Json
+    LinkedEnv: list[str]
     Secrets: list[Secret]
 
 

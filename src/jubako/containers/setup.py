@@ -91,10 +91,12 @@ class Setup:
         loopback is in there.
         """
         mode = self._record["HostConfig"]["NetworkMode"]
-        if self._record["HostConfig"]["Links"]:
+        if self._record["HostConfig"]["Links"] or self._record.get("LinkedEnv"):
             from jubako.containers import links
 
             self._links = links.resolve(self._services, self._container)
+            self._record["LinkedEnv"] = links.environment(self._container.name, self._links)
+            self._services.table.update(self._container.id, record=self._record)
         if mode.startswith("container:"):
             other = self._other(mode.removeprefix("container:"), "network")
             self._network_path = f"/proc/{other.pid}/ns/net"
@@ -226,7 +228,6 @@ class Setup:
                 namespaces=self._joined_namespaces(),
                 sources=self._staged_sources(),
                 shm=self._shared_memory(),
-                linked=self._link_variables(),
                 cdi=self._cdi_devices(host_config),
             )
         finally:
@@ -241,13 +242,6 @@ class Setup:
         place = f"{self._directory}/secrets"
         shown = secrets.stage(self._record, self._services.store, place)
         spec["mounts"] = secrets.insert(spec["mounts"], shown)
-
-    def _link_variables(self) -> list[str]:
-        if not self._links:
-            return []
-        from jubako.containers import links
-
-        return links.environment(self._container.name, self._links)
 
     def _cdi_devices(self, host_config: HostConfig) -> list[Device]:
         return self._services.cdi_devices(host_config) if host_config["DeviceRequests"] else []

@@ -45,7 +45,6 @@ def build_spec(
     sources: Mapping[str, str] | None = None,
     shm: str | None = None,
     init_program: str | None = None,
-    linked: Sequence[str] = (),
     cdi: Sequence[Device] = (),
 ) -> Json:
     """The complete OCI runtime spec of a container, as Docker makes it.
@@ -59,7 +58,7 @@ def build_spec(
     sources: destination -> what to bind there instead of the record's Source (`mounts.stage`).
     shm: a directory to bind at /dev/shm (shared with another container, or the host's).
     init_program: for --init; None looks at the usual places.
-    linked: variables about linked containers (`links.environment`).  cdi: devices to put in.
+    cdi: devices to put in.
     Reads the image's passwd and group and the host's /dev; changes nothing.
     Raises InvalidArgument, NotFound (the init program), KernelError.
     """
@@ -69,7 +68,7 @@ def build_spec(
     options = security.parse(host["SecurityOpt"] or ())
     spec: Json = {
         "ociVersion": runtime_defaults.OCI_VERSION,
-        "process": _process(record, user, capability_names, options, linked),
+        "process": _process(record, user, capability_names, options),
         "root": {"path": rootfs},
     }
     if host["ReadonlyRootfs"]:
@@ -122,12 +121,11 @@ def exec_process(
     tty: bool = False,
     privileged: bool = False,
     console_size: Sequence[int] | None = None,
-    linked: Sequence[str] = (),
 ) -> Json:
     """The OCI process object of a further process in a running container (`exec`).
 
     rootfs_fd: the container's root directory.  user, workdir: "" takes the container's.
-    env: added to that of the container.  linked: as in `build_spec`.
+    env: added to that of the container.
     Raises InvalidArgument for an unknown user or a relative workdir.
     """
     config, host = record["Config"], record["HostConfig"]
@@ -136,6 +134,7 @@ def exec_process(
     who = users.resolve_user(rootfs_fd, user or config["User"], host["GroupAdd"] or ())
     names = caps.available() if privileged else capabilities.of(host)
     options = security.parse(host["SecurityOpt"] or ())
+    linked = record.get("LinkedEnv") or ()
     variables = merge_env(environment(config, tty=tty, linked=linked), env)
     process: Json = {
         "user": _user(who),
@@ -212,9 +211,9 @@ def _process(
     user: users.User,
     names: Sequence[str],
     options: security.Options,
-    linked: Sequence[str],
 ) -> Json:
     config, host = record["Config"], record["HostConfig"]
+    linked = record.get("LinkedEnv") or ()
     process: Json = {
         "user": _user(user),
         "args": [record["Path"], *record["Args"]],
