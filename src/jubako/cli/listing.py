@@ -78,7 +78,20 @@ class Listing:
         quiet: bool = False,
         columns: Sequence[str] | None = None,
     ) -> None:
-        """Print one line for each of `data`.
+        """Print one line for each of `data`; see `render`."""
+        text = self.render(data, layout, quiet=quiet, columns=columns)
+        if text:
+            session.out(text)
+
+    def render(
+        self,
+        data: Sequence[Any],
+        layout: str = "",
+        *,
+        quiet: bool = False,
+        columns: Sequence[str] | None = None,
+    ) -> str:
+        """One line for each of `data`, without a newline at the end; "" for no line at all.
 
         layout: `--format`: "" or "table" for the default table, "table TEMPLATE", "json", or a
         template.  quiet: only the names or IDs, unless a template was given.  columns: instead of
@@ -87,16 +100,13 @@ class Listing:
         if layout in ("", "table"):
             if quiet:
                 get = self.fields[self.quiet][1]
-                _print(session, [get(one) for one in data])
-                return
+                return "\n".join(get(one) for one in data)
             chosen = [self.fields[name] for name in columns or self.columns]
             body = ([str(get(one)) for _, get in chosen] for one in data)
-            session.out(table.rows([title for title, _ in chosen], body))
-            return
+            return table.rows([title for title, _ in chosen], body)
         if layout == "json":
-            _print(session, [self._json(one) for one in data])
-            return
-        self._template(session, data, layout)
+            return "\n".join(self._json(one) for one in data)
+        return self._template(data, layout)
 
     def row(self, data: Any) -> Row:
         return Row(self.go_type, self.fields, data)
@@ -104,7 +114,7 @@ class Listing:
     def _json(self, data: Any) -> str:
         return escape_html(to_json(self.row(data).to_json()))
 
-    def _template(self, session: Session, data: Sequence[Any], layout: str) -> None:
+    def _template(self, data: Sequence[Any], layout: str) -> str:
         from jubako.golang.template import TemplateError, render
 
         is_table = layout.startswith("table")
@@ -115,9 +125,8 @@ class Listing:
             raise TemplateError(f"template parsing error: {exc}") from exc
         if is_table:
             lines.insert(0, render(parsed, Header(self.fields), header=True))
-            session.out(table.align("\n".join(lines)))
-        else:
-            _print(session, lines)
+            return table.align("\n".join(lines))
+        return "\n".join(lines)
 
 
 def parse_layout(layout: str) -> Template:
@@ -129,11 +138,6 @@ def parse_layout(layout: str) -> Template:
 
     text = "{{json .}}" if layout == "json" else layout.removeprefix("table")
     return parse(text.strip(" ").replace("\\t", "\t").replace("\\n", "\n"))
-
-
-def _print(session: Session, lines: Sequence[str]) -> None:
-    if lines:
-        session.out("\n".join(lines))
 
 
 def to_json(value: Any) -> str:

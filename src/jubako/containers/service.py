@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from jubako.containers.execution import Execution
     from jubako.containers.lifecycle import Lifecycle
     from jubako.containers.services import Services
+    from jubako.containers.stats import Watch
     from jubako.containers.table import Container
     from jubako.images.stream import Readable
 
@@ -387,6 +388,30 @@ class ContainerService:
 
         return reproduce(self._services, self._get(reference).record, form)
 
+    def stats(
+        self, reference: str, *, stream: bool = True, one_shot: bool = False
+    ) -> Iterator[dict[str, Any]]:
+        """What it uses, as the Engine API's StatsResponse objects: one a second until it is
+        removed, or just one after half a second.
+
+        one_shot: that one at once, without the sample before that a CPU percentage needs.
+        """
+        from jubako.containers.stats import stats
+
+        container = self._get(reference)
+        return stats(self._services, container.id, stream=stream, one_shot=one_shot)
+
+    def watch(self, references: Sequence[str] = (), *, everything: bool = False) -> Watch:
+        """The statistics of several containers, to be asked for again and again.
+
+        references: names or IDs; without any, all that run at the time, or with `everything` all
+        that there are.
+        """
+        from jubako.containers.stats import Watch
+
+        self._recover()
+        return Watch(self._services, references, everything=everything)
+
     def top(self, reference: str, ps_args: Sequence[str] = ()) -> dict[str, Any]:
         """Its processes as ps(1) of the host shows them: `Titles` and `Processes`."""
         from jubako.containers.top import top
@@ -510,7 +535,7 @@ class ContainerService:
         return transfer.get_archive(self._services, reference, path, follow_link=follow_link)
 
     def put_archive(self, reference: str, path: str, stream: Readable) -> None:
-        """Unpack a tar stream into a directory of a container.  Raises NotFound, InvalidArgument."""
+        """Unpack a tar stream into a directory of it.  Raises NotFound, InvalidArgument."""
         from jubako.containers.copying import transfer
 
         self._recover()
@@ -546,9 +571,7 @@ class ContainerService:
         from jubako.containers.copying import transfer
 
         self._recover()
-        return transfer.copy_to(
-            self._services, reference, source, path, follow_link=follow_link
-        )
+        return transfer.copy_to(self._services, reference, source, path, follow_link=follow_link)
 
     # images from containers
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jubako.cli import many
-from jubako.cli.flags import INT, STRING, Command, Flag, Refused
+from jubako.cli.flags import BOOL, INT, STRING, Command, Flag, Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,14 +15,23 @@ FLAGS = (
     Flag("time", "", INT, hidden=True),
     Flag("timeout", "t", INT),
 )
-COMMAND = Command("[OPTIONS] CONTAINER [CONTAINER...]", FLAGS, minimum=1, maximum=None)
+COMMAND = Command(
+    "[OPTIONS] CONTAINER [CONTAINER...]",
+    (Flag("exec", "", BOOL), *FLAGS),
+    minimum=1,
+    maximum=None,
+)
 
 
 def run(session: Session, call: Call) -> int:
     timeout_s, signal = seconds(session, call), call.text("signal") or None
 
     def stop(name: str) -> None:
-        session.engine.containers.stop(name, timeout_s=timeout_s, signal=signal)
+        containers = session.engine.containers
+        if call.flag("exec"):
+            containers.execs.stop(name, timeout_s=timeout_s, signal_name=signal)
+        else:
+            containers.stop(name, timeout_s=timeout_s, signal=signal)
 
     return many.each_at_once(session, call.args, stop)
 

@@ -168,6 +168,7 @@ TEXTS = {
     "stop": Text(
         "Stop one or more running containers",
         {
+            "exec": "Stop processes that `exec` has started: the arguments are their IDs",
             "signal": "Signal to send to the container",
             "timeout": "Seconds to wait before killing the container",
         },
@@ -175,6 +176,7 @@ TEXTS = {
     "kill": Text(
         "Kill one or more running containers",
         {
+            "exec": "Signal processes that `exec` has started: the arguments are their IDs",
             "signal": "Signal to send to the container",
         },
     ),
@@ -235,6 +237,24 @@ TEXTS = {
         },
     ),
     "top": Text("Display the running processes of a container"),
+    "container_execs": Text(
+        "List the processes that `exec` has started in a container",
+        {
+            "all": "Show also those that ended in the last five minutes",
+            "format": LIST_FORMAT,
+            "no-trunc": "Don't truncate output",
+            "quiet": "Only display the IDs",
+        },
+    ),
+    "stats": Text(
+        "Display a live stream of container(s) resource usage statistics",
+        {
+            "all": "Show all containers (default shows just running)",
+            "format": LIST_FORMAT,
+            "no-stream": "Disable streaming stats and only pull the first result",
+            "no-trunc": "Do not truncate output",
+        },
+    ),
     "port": Text("List port mappings or a specific mapping for the container"),
     "rename": Text("Rename a container"),
     "update": Text(

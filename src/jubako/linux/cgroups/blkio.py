@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from jubako.linux.cgroups.files import Find
+
 # OCI key, v1 file, v2 key in io.max
 _THROTTLES = (
     ("throttleReadBpsDevice", "blkio.throttle.read_bps_device", "rbps"),
@@ -74,19 +76,19 @@ def apply_v2(path: str, block_io: Mapping[str, Any]) -> None:
             files.write(f"{path}/io.max", f"{_number(item)} {name}={rate}")
 
 
-def stats_v1(path: str) -> dict[str, Any]:
+def stats_v1(path: str, find: Find = files.find) -> dict[str, Any]:
     """`ioServiceBytesRecursive` and `ioServicedRecursive`: {major, minor, op, value} entries."""
     return {
-        "ioServiceBytesRecursive": _entries_v1(path, "io_service_bytes"),
-        "ioServicedRecursive": _entries_v1(path, "io_serviced"),
+        "ioServiceBytesRecursive": _entries_v1(path, "io_service_bytes", find),
+        "ioServicedRecursive": _entries_v1(path, "io_serviced", find),
     }
 
 
-def _entries_v1(path: str, name: str) -> list[dict[str, Any]]:
+def _entries_v1(path: str, name: str, find: Find) -> list[dict[str, Any]]:
     # BFQ's files are empty unless BFQ schedules the disk; the throttle layer counts always.
     for file in (f"blkio.bfq.{name}_recursive", f"blkio.throttle.{name}_recursive"):
         entries = []
-        for line in (files.find(f"{path}/{file}") or "").splitlines():
+        for line in (find(f"{path}/{file}") or "").splitlines():
             words = line.split()
             if len(words) == 3:
                 major, _, minor = words[0].partition(":")
@@ -100,11 +102,11 @@ def _entry(major: int, minor: int, op: str, value: int) -> dict[str, Any]:
     return {"major": major, "minor": minor, "op": op, "value": value}
 
 
-def stats_v2(path: str) -> dict[str, Any]:
+def stats_v2(path: str, find: Find = files.find) -> dict[str, Any]:
     """As `stats_v1`."""
     bytes_: list[dict[str, Any]] = []
     operations: list[dict[str, Any]] = []
-    for number, fields in files.read_nested(f"{path}/io.stat").items():
+    for number, fields in files.read_nested(f"{path}/io.stat", find).items():
         major, _, minor = number.partition(":")
         for op, of_bytes, of_operations in (
             ("Read", "rbytes", "rios"),

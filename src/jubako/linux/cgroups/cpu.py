@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from jubako.linux.cgroups.files import Find
+
 _TICKS = 100  # USER_HZ: /proc and cpuacct.stat count hundredths of a second
 _NS_PER_TICK = 1_000_000_000 // _TICKS
 
@@ -89,14 +91,14 @@ def apply_v2(path: str, cpu: Mapping[str, Any]) -> None:
         files.write(f"{path}/cpu.max.burst", str(burst))
 
 
-def stats_v1(cpu_path: str, cpuacct_path: str) -> dict[str, Any]:
-    """Nanoseconds.  Either path may be ""."""
-    ticks = files.read_flat(f"{cpuacct_path}/cpuacct.stat") if cpuacct_path else {}
-    percpu = files.find(f"{cpuacct_path}/cpuacct.usage_percpu") if cpuacct_path else None
-    throttling = files.read_flat(f"{cpu_path}/cpu.stat") if cpu_path else {}
+def stats_v1(cpu_path: str, cpuacct_path: str, find: Find = files.find) -> dict[str, Any]:
+    """Nanoseconds.  Either path may be "".  find: reads a file."""
+    ticks = files.read_flat(f"{cpuacct_path}/cpuacct.stat", find) if cpuacct_path else {}
+    percpu = find(f"{cpuacct_path}/cpuacct.usage_percpu") if cpuacct_path else None
+    throttling = files.read_flat(f"{cpu_path}/cpu.stat", find) if cpu_path else {}
     return {
         "usage": {
-            "total": files.read_int(f"{cpuacct_path}/cpuacct.usage") if cpuacct_path else 0,
+            "total": files.read_int(f"{cpuacct_path}/cpuacct.usage", find) if cpuacct_path else 0,
             "percpu": [int(word) for word in (percpu or "").split()],
             "kernel": ticks.get("system", 0) * _NS_PER_TICK,
             "user": ticks.get("user", 0) * _NS_PER_TICK,
@@ -109,9 +111,9 @@ def stats_v1(cpu_path: str, cpuacct_path: str) -> dict[str, Any]:
     }
 
 
-def stats_v2(path: str) -> dict[str, Any]:
+def stats_v2(path: str, find: Find = files.find) -> dict[str, Any]:
     """As `stats_v1`; v2 does not tell the single processors."""
-    stat = files.read_flat(f"{path}/cpu.stat")
+    stat = files.read_flat(f"{path}/cpu.stat", find)
     return {
         "usage": {
             "total": stat.get("usage_usec", 0) * 1000,

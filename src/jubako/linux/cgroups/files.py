@@ -9,6 +9,12 @@ from jubako.errors import KernelError
 from jubako.linux.shell import quote
 from jubako.linux.trace import traced
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Find = Callable[[str], str | None]  # reads a file; None: there is none
+
 UNLIMITED = 0x7FFFFFFFFFFFF000  # how v1 memory files say "no limit" with 4 KiB pages
 
 
@@ -87,7 +93,7 @@ def find(path: str) -> str | None:
         raise
 
 
-def read_int(path: str) -> int:
+def read_int(path: str, find: Find = find) -> int:
     """A number; `max` and what v1 uses for it is -1, a missing file 0."""
     text = (find(path) or "0").strip()
     if text == "max":
@@ -96,7 +102,7 @@ def read_int(path: str) -> int:
     return -1 if number >= UNLIMITED else number
 
 
-def read_flat(path: str) -> dict[str, int]:
+def read_flat(path: str, find: Find = find) -> dict[str, int]:
     """`key number` lines; {} for a missing file."""
     result = {}
     for line in (find(path) or "").splitlines():
@@ -106,7 +112,7 @@ def read_flat(path: str) -> dict[str, int]:
     return result
 
 
-def read_nested(path: str) -> dict[str, dict[str, int]]:
+def read_nested(path: str, find: Find = find) -> dict[str, dict[str, int]]:
     """`name key=number key=number` lines; {} for a missing file."""
     result = {}
     for line in (find(path) or "").splitlines():

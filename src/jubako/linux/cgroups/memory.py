@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from jubako.linux.cgroups.files import Find
+
 
 def apply_v1(path: str, memory: Mapping[str, Any]) -> None:
     """Raises KernelError (EBUSY: more is in use than the new limit and cannot be reclaimed)."""
@@ -109,18 +111,18 @@ def _reclaimed_v2(path: str, limit: int) -> int:
     return current
 
 
-def stats_v1(path: str) -> dict[str, Any]:
+def stats_v1(path: str, find: Find = files.find) -> dict[str, Any]:
     """The `memory` part of the statistics; limits are -1 when there is none."""
 
     def usage(prefix: str) -> dict[str, int]:
         return {
-            "usage": files.read_int(f"{path}/{prefix}.usage_in_bytes"),
-            "max": files.read_int(f"{path}/{prefix}.max_usage_in_bytes"),
-            "limit": files.read_int(f"{path}/{prefix}.limit_in_bytes"),
-            "failcnt": files.read_int(f"{path}/{prefix}.failcnt"),
+            "usage": files.read_int(f"{path}/{prefix}.usage_in_bytes", find),
+            "max": files.read_int(f"{path}/{prefix}.max_usage_in_bytes", find),
+            "limit": files.read_int(f"{path}/{prefix}.limit_in_bytes", find),
+            "failcnt": files.read_int(f"{path}/{prefix}.failcnt", find),
         }
 
-    raw = files.read_flat(f"{path}/memory.stat")
+    raw = files.read_flat(f"{path}/memory.stat", find)
     return {
         "usage": usage("memory"),
         "swap": usage("memory.memsw"),
@@ -129,18 +131,18 @@ def stats_v1(path: str) -> dict[str, Any]:
     }
 
 
-def stats_v2(path: str) -> dict[str, Any]:
+def stats_v2(path: str, find: Find = files.find) -> dict[str, Any]:
     """As `stats_v1`; swap is the sum of memory and swap there, so it is here."""
-    raw = files.read_flat(f"{path}/memory.stat")
-    events = files.read_flat(f"{path}/memory.events")
-    current = files.read_int(f"{path}/memory.current")
-    limit = files.read_int(f"{path}/memory.max")
-    swap = files.read_int(f"{path}/memory.swap.current")
-    swap_limit = files.read_int(f"{path}/memory.swap.max")
+    raw = files.read_flat(f"{path}/memory.stat", find)
+    events = files.read_flat(f"{path}/memory.events", find)
+    current = files.read_int(f"{path}/memory.current", find)
+    limit = files.read_int(f"{path}/memory.max", find)
+    swap = files.read_int(f"{path}/memory.swap.current", find)
+    swap_limit = files.read_int(f"{path}/memory.swap.max", find)
     return {
         "usage": {
             "usage": current,
-            "max": files.read_int(f"{path}/memory.peak"),
+            "max": files.read_int(f"{path}/memory.peak", find),
             "limit": limit,
             "failcnt": events.get("max", 0),
         },

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from jubako.linux.cgroups.files import Find
+
 
 def apply(path: str, pids: Mapping[str, Any]) -> None:
     """A negative limit is none, 0 or None leaves it alone.  Raises KernelError."""
@@ -17,7 +19,7 @@ def apply(path: str, pids: Mapping[str, Any]) -> None:
         files.write(f"{path}/pids.max", "max" if limit < 0 else str(limit))
 
 
-def stats(path: str) -> dict[str, Any]:
+def stats(path: str, find: Find = files.find) -> dict[str, Any]:
     """current, and limit: 0 when there is none."""
-    limit = files.read_int(f"{path}/pids.max")
-    return {"current": files.read_int(f"{path}/pids.current"), "limit": max(limit, 0)}
+    limit = files.read_int(f"{path}/pids.max", find)
+    return {"current": files.read_int(f"{path}/pids.current", find), "limit": max(limit, 0)}
