@@ -8,6 +8,7 @@ import os
 from jubako.linux.atomic import write_all
 
 _CHUNK_BYTES = 1 << 20
+_SMALL_BYTES = 1 << 16  # for less, looking for holes costs more than writing them
 _AT_ONCE_BYTES = 1 << 30  # of one call: interrupts come through in between
 _OTHERWISE = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 
@@ -17,6 +18,12 @@ def copy_data(source: int, target: int, size: int) -> None:
 
     It then has that size also when the source has become shorter.  Raises OSError.
     """
+    if size <= _SMALL_BYTES:
+        data = os.pread(source, size, 0)
+        write_all(target, data)
+        if len(data) < size:
+            os.ftruncate(target, size)
+        return
     os.ftruncate(target, size)
     position = 0
     while position < size:

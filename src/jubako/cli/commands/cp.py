@@ -6,7 +6,7 @@ import os
 
 from jubako.cli import units
 from jubako.cli.flags import Command, Flag, Refused
-from jubako.cli.session import is_terminal, write_all
+from jubako.cli.session import is_terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def _copy_from(session: Session, call: Call, container: str, path: str, destinat
         _, stream = containers.get_archive(container, path, follow_link=follow)
         with stream:
             for piece in stream:
-                write_all(1, piece)
+                session.out_bytes(piece)
         return 0
     copied = containers.copy_from(
         container, path, destination, follow_link=follow, archive=call.flag("archive")

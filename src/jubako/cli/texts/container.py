@@ -340,6 +340,7 @@ TEXTS = {
         "Use '-' as the destination to stream a tar archive of a\n"
         "container source to stdout.",
     ),
+    "diff": Text("Inspect changes to files or directories on a container's filesystem"),
     "container_inspect": Text(
         "Display detailed information on one or more containers",
         {

@@ -122,6 +122,7 @@ def follow(root: int, path: str) -> str:
     """`path` without links, as far as there is anything; what is missing stays as it is.
 
     The answer is only a text: it may be wrong a moment later, and must be resolved in the root.
+    Raises InvalidArgument (the links go in a circle).
     """
     todo = [part for part in reversed(path.split("/")) if part not in ("", ".")]
     done: list[str] = []
@@ -132,10 +133,12 @@ def follow(root: int, path: str) -> str:
             del done[-1:]
             continue
         target = _link(root, "/".join([*done, part]))
-        if target is None or links >= _MAX_LINKS:
+        if target is None:
             done.append(part)
             continue
         links += 1
+        if links > _MAX_LINKS:
+            raise InvalidArgument(f"lstat {path}: too many links", subject=path)
         if target.startswith("/"):
             done.clear()
         todo += [part for part in reversed(target.split("/")) if part not in ("", ".")]
@@ -177,6 +180,8 @@ def host_source(path: str, *, follow_link: bool) -> rules.CopyPath:
             resolved.rename = rules.split(path)[1]
     try:
         status = os.lstat(resolved.path)
+    except NotADirectoryError as exc:
+        raise InvalidArgument("not a directory", subject=path) from exc
     except OSError as exc:
         raise refusal("lstat", resolved.path, exc) from exc
     resolved.exists = True

@@ -42,12 +42,19 @@ class Archive(TarStream):
     """The tar of something in a container; the container's files are open until `close`."""
 
     def __init__(self, view: View, entries: Entries):
-        super().__init__(entries)
+        super().__init__(_in_whole_seconds(entries))
         self._view = view
 
     def close(self) -> None:
         super().close()
         self._view.close()
+
+
+def _in_whole_seconds(entries: Entries) -> Entries:
+    """As Docker's: the rest of a time would take a second header for each file."""
+    for entry, fd in entries:
+        entry.mtime_ns -= entry.mtime_ns % 1_000_000_000
+        yield entry, fd
 
 
 def stat_path(services: Services, reference: str, path: str) -> PathStat:

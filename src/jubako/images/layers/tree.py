@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _HANDLE = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _CHUNK_BYTES = 1 << 20
+_SMALL_BYTES = 1 << 17  # files up to this size wait for others to be written with
 _VANISHED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)  # replaced while we looked
 _MIN_HOLE_BYTES = 1 << 20  # files with less than that in holes are written out
 
@@ -195,6 +196,7 @@ class TarStream:
         self._entries = entries
         self._out: list[Buffer] = []
         self._writer = TarWriter(self._out.append)
+        self._pending = 0  # bytes in _out, about
         self._rest = b""
         self._iterator: Iterator[Buffer] | None = None
 
@@ -233,20 +235,29 @@ class TarStream:
         try:
             for entry, fd in self._entries:
                 self._writer.add_header(entry)
-                yield from self._take()
                 if fd >= 0:
-                    yield from _content(fd, entry)
+                    if entry.payload_bytes > _SMALL_BYTES:
+                        yield self._take()
+                        yield from _content(fd, entry)
+                    else:
+                        self._out += _content(fd, entry)
+                        self._pending += entry.payload_bytes
                     self._writer.pad(entry.payload_bytes)
+                self._pending += 512
+                if self._pending > _SMALL_BYTES:
+                    yield self._take()
             self._writer.close()
-            yield from self._take()
+            yield self._take()
         except OSError as exc:
             if isinstance(exc, KernelError):
                 raise
             raise KernelError.from_oserror("read", exc) from exc
 
-    def _take(self) -> list[Buffer]:
-        taken = self._out[:]
+    def _take(self) -> bytes:
+        """What waits, in one piece: thousands of small files would be thousands of writes."""
+        taken = b"".join(self._out)
         self._out.clear()
+        self._pending = 0
         return taken
 
 
