@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 from jubako.containers.times import seconds
-from jubako.errors import InvalidArgument
+from jubako.errors import InvalidArgument, KernelError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -148,27 +147,20 @@ def _port_key(key: str) -> tuple[int, str]:
 
 def sizes(services: Services, container: Container) -> tuple[int, int]:
     """Bytes that the container wrote, and those together with its image's."""
-    written = _tree_size(f"{services.directory(container.id)}/upper")
+    written = _written(f"{services.directory(container.id)}/upper")
     row = services.store.db.execute(
         "SELECT size_bytes FROM images WHERE id = ?", (container.image_id,)
     ).fetchone()
     return written, written + (row["size_bytes"] if row else 0)
 
 
-def _tree_size(path: str) -> int:
-    total = 0
-    pending = [path]
-    while pending:
-        try:
-            with os.scandir(pending.pop()) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        pending.append(entry.path)
-                    elif entry.is_file(follow_symlinks=False):
-                        total += entry.stat(follow_symlinks=False).st_size
-        except OSError:
-            continue  # it is being changed while we look
-    return total
+def _written(upper: str) -> int:
+    from jubako.volumes import tree
+
+    try:
+        return tree.size_bytes(upper)
+    except KernelError:
+        return 0  # it is being removed while we look
 
 
 class Filters:

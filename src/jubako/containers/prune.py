@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jubako.containers.listing import Filters, sizes
 from jubako.errors import Conflict, InvalidArgument, NotFound
+from jubako.images.times import parse_until
 from jubako.store import events
 
 TYPE_CHECKING = False
@@ -19,14 +20,14 @@ def prune(
 ) -> tuple[list[str], int]:
     """Remove containers that do not run; IDs and bytes.
 
-    filters: `label`, `label!`, and `until` in seconds since 1970 as text.
+    filters: `label`, `label!`, and `until`: a time, Unix seconds, or how long ago (`24h`).
     """
     for name in filters:
         if name not in ("label", "label!", "until"):
             raise InvalidArgument(f"invalid filter '{name}'", subject=name)
     having = Filters(services, {"label": filters["label"]} if "label" in filters else {})
     lacking = [Filters(services, {"label": [value]}) for value in filters.get("label!", ())]
-    before_s = min((_seconds(value) for value in filters.get("until", ())), default=None)
+    before_ns = min((parse_until(value) for value in filters.get("until", ())), default=None)
     removed: list[str] = []
     freed = 0
     for container in services.table.all():
@@ -34,7 +35,7 @@ def prune(
             continue
         if any(filter.matches(container) for filter in lacking):
             continue
-        if before_s is not None and container.created_ns >= before_s * 1e9:
+        if before_ns is not None and container.created_ns >= before_ns:
             continue
         written, _ = sizes(services, container)
         try:
@@ -45,10 +46,3 @@ def prune(
         freed += written
     events.emit(services.store, "container", "prune", "", {"reclaimed": str(freed)})
     return removed, freed
-
-
-def _seconds(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError as exc:
-        raise InvalidArgument(f"invalid filter 'until={text}'", subject=text) from exc

@@ -56,6 +56,42 @@ class SystemService:
             follow=follow,
         )
 
+    def disk_usage(self) -> dict[str, Any]:
+        """What takes how much space: the API's DiskUsage object.
+
+        It has Images, Containers, Volumes and BuildCache with their sizes, and for each kind a
+        summary (`ImageUsage`, ...): TotalCount, ActiveCount, TotalSize, Reclaimable.
+        """
+        from jubako.system.usage import disk_usage
+
+        return disk_usage(self._services, self._containers)
+
+    def prune(
+        self,
+        filters: Mapping[str, Sequence[str]] | None = None,
+        *,
+        all_images: bool = False,
+        volumes: bool = False,
+    ) -> dict[str, Any]:
+        """Remove containers that do not run, dangling images, and unused networks.
+
+        filters: label, label!, until.  all_images: all that no container uses.  volumes: anonymous
+        volumes that no container uses, too.  Returns the API's names: ContainersDeleted,
+        NetworksDeleted, VolumesDeleted, ImagesDeleted, SpaceReclaimed (bytes).
+        Raises InvalidArgument for an unknown filter, and for `until` together with volumes.
+        """
+        from jubako.system.cleaning import prune
+
+        return prune(
+            self._services, self._containers, filters or {}, all_images=all_images, volumes=volumes
+        )
+
+    def prune_networks(self, filters: Mapping[str, Sequence[str]] | None = None) -> list[str]:
+        """Remove networks that no container uses; their names.  filters: label, label!, until."""
+        from jubako.system.cleaning import prune_networks
+
+        return prune_networks(self._services, filters or {})
+
     def version(self) -> dict[str, Any]:
         """Versions of the engine, the API and the kernel, as the API's Version object."""
         from jubako.system.about import version

@@ -28,7 +28,6 @@ COMMAND = Command(
         Flag("since", "", STRING),
         Flag("until", "", STRING),
     ),
-    maximum=0,
 )
 
 

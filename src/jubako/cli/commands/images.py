@@ -42,9 +42,9 @@ def run(session: Session, call: Call) -> int:
     if digests and layout.startswith("table ") and "{{.Digest}}" not in layout:
         layout += "\t{{.Digest}}"
     rows = [
-        row for image in found for row in _rows(image, digests, digests or "{{.Digest}}" in layout)
+        row for image in found for row in rows(image, digests, digests or "{{.Digest}}" in layout)
     ]
-    _list(not call.flag("no-trunc")).write(
+    listed(not call.flag("no-trunc")).write(
         session,
         rows,
         layout,
@@ -63,7 +63,7 @@ def _hint(session: Session, name: str) -> None:
         session.err(f"\nNo images found matching {quote(name)}: {question}")
 
 
-def _rows(image: Any, by_digest: bool, show_digest: bool) -> Iterator[dict[str, Any]]:
+def rows(image: Any, by_digest: bool, show_digest: bool) -> Iterator[dict[str, Any]]:
     """A row for each name of an image: one `<none>` row when it has none."""
     tags = [tag for tag in image.get("RepoTags") or () if tag != "<none>:<none>"]
     digests = [one for one in image.get("RepoDigests") or () if one != "<none>@<none>"]
@@ -87,7 +87,7 @@ def _row(image: Any, repository: str, tag: str, digest: str) -> dict[str, Any]:
     return {**image, "repository": repository, "tag": tag, "digest": digest}
 
 
-def _list(trunc: bool) -> listing.Listing:
+def listed(trunc: bool) -> listing.Listing:
     fields: listing.Fields = {
         "ID": ("IMAGE ID", lambda i: listing.short_id(i["Id"]) if trunc else i["Id"]),
         "Repository": ("REPOSITORY", lambda i: i["repository"]),

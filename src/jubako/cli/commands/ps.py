@@ -52,11 +52,11 @@ def run(session: Session, call: Call) -> int:
     )
     columns = (*_COLUMNS, "Size") if size else _COLUMNS
     trunc = not call.flag("no-trunc")
-    _list(trunc).write(session, found, "" if quiet else layout, quiet=quiet, columns=columns)
+    listed(trunc).write(session, found, "" if quiet else layout, quiet=quiet, columns=columns)
     return 0
 
 
-def _list(trunc: bool) -> listing.Listing:
+def listed(trunc: bool) -> listing.Listing:
     fields: listing.Fields = {
         "ID": ("CONTAINER ID", lambda c: listing.short_id(c["Id"]) if trunc else c["Id"]),
         "Names": ("NAMES", lambda c: _names(c, trunc)),
@@ -103,7 +103,7 @@ class _Probe:
 
     def __init__(self) -> None:
         self.used = False
-        self._names = _list(True).fields
+        self._names = listed(True).fields
 
     def lookup(self, name: str) -> Any:
         if name == "Label":

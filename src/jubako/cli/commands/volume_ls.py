@@ -21,7 +21,7 @@ COMMAND = Command(
 def run(session: Session, call: Call) -> int:
     found = session.engine.volumes.list(filters.collect(call))
     found = sorted(found, key=lambda volume: natural_key(volume["Name"]))
-    _LIST.write(session, found, call.text("format"), quiet=call.flag("quiet"))
+    LIST.write(session, found, call.text("format"), quiet=call.flag("quiet"))
     return 0
 
 
@@ -39,7 +39,7 @@ def _size(volume: Any) -> str:
     return "N/A" if size_bytes is None else units.human_size(size_bytes)
 
 
-_LIST = listing.Listing(
+LIST = listing.Listing(
     "*formatter.volumeContext",
     {
         "Name": ("VOLUME NAME", lambda v: v["Name"]),

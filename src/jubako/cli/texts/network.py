@@ -14,6 +14,13 @@ TEXTS = {
             "quiet": "Only display network IDs",
         },
     ),
+    "network_prune": Text(
+        "Remove all unused networks",
+        {
+            "filter": 'Provide filter values (e.g. "until=<timestamp>")',
+            "force": "Do not prompt for confirmation",
+        },
+    ),
     "network_inspect": Text(
         "Display detailed information on one or more networks",
         {

@@ -35,6 +35,22 @@ TEXTS = {
             "type": "Only inspect objects of the given type",
         },
     ),
+    "system_df": Text(
+        "Show disk usage",
+        {
+            "format": LIST_FORMAT,
+            "verbose": "Show detailed information on space usage",
+        },
+    ),
+    "system_prune": Text(
+        "Remove unused data",
+        {
+            "all": "Remove all unused images not just dangling ones",
+            "filter": 'Provide filter values (e.g. "label=<key>=<value>")',
+            "force": "Do not prompt for confirmation",
+            "volumes": "Prune anonymous volumes",
+        },
+    ),
     "system_recover": Text("Put state and kernel back in step after a crash"),
     "help": Text("Help about the command"),
     "completion": Text("Generate the autocompletion script for a shell"),
