@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jubako.cli.texts.text import INSPECT_AS, INSPECT_FORMAT, Text
+from jubako.cli.texts.text import INSPECT_AS, INSPECT_FORMAT, LIST_FORMAT, Text
 
 TEXTS = {
     "events": Text(
