@@ -573,6 +573,13 @@ class ContainerService:
         self._recover()
         return transfer.copy_to(self._services, reference, source, path, follow_link=follow_link)
 
+    def changes(self, reference: str) -> list[dict[str, Any]]:
+        """What it has changed in the files of its image: `Path` and `Kind` (0 changed, 1 added,
+        2 deleted), sorted, parents first."""
+        from jubako.containers.diff import changes
+
+        return changes(self._services, self._get(reference))
+
     # images from containers
 
     def export(self, reference: str, out: BinaryIO) -> None:

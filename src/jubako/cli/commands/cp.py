@@ -47,7 +47,7 @@ def _copy_from(session: Session, call: Call, container: str, path: str, destinat
         _, stream = containers.get_archive(container, path, follow_link=follow)
         with stream:
             for piece in stream:
-                session.out_bytes(piece)
+                session.out_bytes(bytes(piece))
         return 0
     copied = containers.copy_from(
         container, path, destination, follow_link=follow, archive=call.flag("archive")
