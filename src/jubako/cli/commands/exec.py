@@ -5,7 +5,6 @@ from __future__ import annotations
 from jubako.cli import foreground, values
 from jubako.cli.flags import LIST, STRING, Command, Flag, OptionError, Refused
 from jubako.cli.session import terminal_size
-from jubako.containers.holder import prepare
 from jubako.errors import Detached, StartError
 
 TYPE_CHECKING = False
@@ -47,6 +46,8 @@ def run(session: Session, call: Call) -> int:
     detach, tty, interactive = call.flag("detach"), call.flag("tty"), call.flag("interactive")
     if not detach:
         foreground.check_terminal(interactive, tty)
+    from jubako.containers.holder import prepare
+
     prepare()
     try:
         execution = session.engine.containers.exec(
