@@ -19,8 +19,11 @@ import stat
 import struct
 
 from jubako.errors import KernelError
+from jubako.linux import trace
 from jubako.linux._libc import encode, get_errno, syscall
+from jubako.linux.shell import quote
 from jubako.linux.statfs import PROC_SUPER_MAGIC, SYSFS_MAGIC, filesystem_type
+from jubako.linux.trace import traced
 
 RESOLVE_NO_XDEV = 0x01
 RESOLVE_NO_MAGICLINKS = 0x02
@@ -92,6 +95,16 @@ def mkdir_in_root(rootfd: int, path: str, mode: int = 0o755) -> int:
         if error.errno != errno.ENOENT:
             raise
     return _walk(rootfd, path, _DIRECTORY, 0, mode)
+
+
+@traced(
+    lambda dirfd, name, mode, *, why="": f"mkdir {quote(f'{trace.place(dirfd)}/{name}')}",
+    op="mkdir",
+    facts=lambda dirfd, name, mode, *, why="": {"path": f"{trace.place(dirfd)}/{name}"},
+)
+def mkdirat(dirfd: int, name: str, mode: int, *, why: str = "") -> None:
+    """mkdirat(2).  Raises OSError."""
+    os.mkdir(name, mode, dir_fd=dirfd)
 
 
 def open_parent(rootfd: int, path: str) -> tuple[int, str]:
@@ -220,7 +233,7 @@ def _step(dirfd: int, name: str, make: int | None) -> int:
         if make is None:
             raise
     try:
-        os.mkdir(name, make, dir_fd=dirfd)
+        mkdirat(dirfd, name, make, why="a place for what is put there, or below")
     except FileExistsError:
         pass  # somebody else was faster; what it is shows below
     return os.open(name, flags, dir_fd=dirfd)

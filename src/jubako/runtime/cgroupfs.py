@@ -17,9 +17,9 @@ from jubako.errors import KernelError
 from jubako.linux import mountapi
 from jubako.linux.mount import MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY
 from jubako.linux.mountapi import AT_EMPTY_PATH, MOUNT_ATTR_RDONLY, attach
-from jubako.linux.openat2 import openat2
+from jubako.linux.openat2 import mkdirat, openat2
 from jubako.runtime.options import Options
-from jubako.runtime.rootfs import mount_on
+from jubako.runtime.rootfs import make_link, mount_on
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def mount(
     try:
         for hierarchy in cgroup.layout.v1:
             name = os.path.basename(hierarchy.path)
-            os.mkdir(name, 0o755, dir_fd=top)
+            mkdirat(top, name, 0o755, why=_OWN)
             inside = openat2(top, name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:
                 if private:
@@ -85,7 +85,7 @@ def _link_controllers(top: int, hierarchy: Hierarchy, name: str) -> None:
     if len(hierarchy.controllers) > 1:
         for controller in hierarchy.controllers:
             if controller != name:
-                os.symlink(name, controller, dir_fd=top)
+                make_link(top, controller, name, why="another name of the same group")
 
 
 def _mount_unified(target: int, path: str, options: Options, host: str, private: bool) -> None:

@@ -137,9 +137,8 @@ class Root:
         parent, _, name = path.rstrip("/").rpartition("/")
         directory = mkdir_in_root(self.fd, parent or ".")
         try:
-            flags = os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
             try:
-                os.close(os.open(name, flags, 0o755, dir_fd=directory))
+                _make_file(directory, name, 0o755, why=f"a file at /{path}, to be covered")
             except OSError as error:
                 if error.errno != errno.ELOOP or links > 40:
                     raise KernelError.from_oserror("create", error, path="/" + path) from error
@@ -324,15 +323,12 @@ class Root:
                 else:
                     self._make_spec_device(device)
             for name, target in _LINKS.items():
-                _make_link(dev, name, target, why=_LINKED)
+                make_link(dev, name, target, why=_LINKED)
             if os.path.exists("/proc/kcore"):
-                _make_link(dev, "core", "/proc/kcore", why=_LINKED)
-            _make_link(dev, "ptmx", "pts/ptmx", replace=True, why=_LINKED)
+                make_link(dev, "core", "/proc/kcore", why=_LINKED)
+            make_link(dev, "ptmx", "pts/ptmx", replace=True, why=_LINKED)
             if console:
-                fd = os.open(
-                    "console", os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o620, dir_fd=dev
-                )
-                os.close(fd)
+                _make_file(dev, "console", 0o620, why="a file that the terminal is to cover")
         except OSError as error:
             if isinstance(error, KernelError):
                 raise
@@ -551,6 +547,16 @@ def _make_device(
         os.chown(name, uid, gid, dir_fd=directory, follow_symlinks=False)
 
 
+@traced(
+    lambda directory, name, mode, *, why="": f"touch {quote(f'{trace.place(directory)}/{name}')}",
+    op="create",
+    facts=lambda directory, name, mode, *, why="": {"path": f"{trace.place(directory)}/{name}"},
+)
+def _make_file(directory: int, name: str, mode: int, *, why: str = "") -> None:
+    flags = os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    os.close(os.open(name, flags, mode, dir_fd=directory))
+
+
 @traced(lambda path, *, why="": f"chroot {quote(trace.here())}", op="chroot")
 def _chroot(path: str, *, why: str = "") -> None:
     os.chroot(path)
@@ -566,9 +572,10 @@ def _chroot(path: str, *, why: str = "") -> None:
         "target": target,
     },
 )
-def _make_link(
+def make_link(
     directory: int, name: str, target: str, *, replace: bool = False, why: str = ""
 ) -> None:
+    """A symbolic link; one that is there stays, or goes with `replace`."""
     try:
         os.symlink(target, name, dir_fd=directory)
     except FileExistsError:

@@ -126,6 +126,7 @@ _BY_FACILITY = {
     "fds": "program",
     "pidfd": "signals",
     "overlayfs": "layers",
+    "openat2": "view",
     "runtime.rootfs": "view",
     "runtime.init": "isolation",
 }
