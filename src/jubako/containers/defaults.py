@@ -126,10 +126,11 @@ def _thin(search: _Search, key: str, wanted: tuple[Json, Json]) -> None:
 
 
 def _smaller(value: Any) -> Iterator[Any]:
-    """For each entry, the function that leaves it out."""
+    """For each entry, the function that leaves it out; the last one first: `merge` puts the image's
+    own at the end, in the image's order."""
     if type(value) is dict:
-        for name in value:
+        for name in reversed(value):
             yield lambda now, name=name: {k: v for k, v in now.items() if k != name}
     else:
-        for entry in value:
+        for entry in reversed(value):
             yield lambda now, entry=entry: [other for other in now if other != entry]

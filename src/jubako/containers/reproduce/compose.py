@@ -104,17 +104,18 @@ class _Writer:
     def document(self) -> Json:
         for key in _NOBODY_ASKS:
             self._rest.pop(key, None)
-        for table, convert in ((_SAME, _itself), (_SIZES, values.size)):
-            for key, name in table.items():
-                self._take(key, name, convert)
+        for key, name in _SAME.items():
+            self._take(key, name, _itself if key in ("Cmd", "Entrypoint") else _unique)
+        for key, name in _SIZES.items():
+            self._take(key, name, values.size)
         self._take("NanoCpus", "cpus", values.cpus)
         self._take("StopTimeout", "stop_grace_period", lambda seconds: f"{seconds}s")
         self._take("RestartPolicy", "restart", values.restart)
         self._take("LogConfig", "logging", _logging)
         self._take("Healthcheck", "healthcheck", _health)
         self._take("Ulimits", "ulimits", _ulimits)
-        self._take("Devices", "devices", lambda nodes: list(map(values.device, nodes)))
-        self._take("VolumesFrom", "volumes_from", lambda names: [f"container:{n}" for n in names])
+        self._take("Devices", "devices", lambda nodes: _unique(list(map(values.device, nodes))))
+        self._take("VolumesFrom", "volumes_from", _containers)
         self._requests()
         self._ports()
         self._mounts()
@@ -156,7 +157,7 @@ class _Writer:
 
     def _ports(self) -> None:
         bindings = self._rest.pop("PortBindings", None) or {}
-        published = list(values.ports(bindings))
+        published = _unique(list(values.ports(bindings)))
         exposed = [
             port for port in self._rest.pop("ExposedPorts", None) or () if port not in bindings
         ]
@@ -249,6 +250,11 @@ def _itself(value: Any) -> Any:
     return value
 
 
+def _unique(value: Any) -> Any:
+    """A list without repetitions, which the schema forbids and nobody misses."""
+    return list(dict.fromkeys(value)) if isinstance(value, list) else value
+
+
 def _logging(chosen: Json) -> Json:
     found: Json = {}
     if chosen.get("Type"):
@@ -275,6 +281,10 @@ def _health(check: Json) -> Json:
     if check.get("Retries"):
         found["retries"] = check["Retries"]
     return found
+
+
+def _containers(names: list[str]) -> Any:
+    return _unique([f"container:{name}" for name in names])
 
 
 def _ulimits(limits: list[Json]) -> Json:
