@@ -516,7 +516,10 @@ class ContainerService:
     # files
 
     def stat_path(self, reference: str, path: str) -> PathStat:
-        """What is at a path in a container, running or not.  Raises NotFound."""
+        """What is at a path in it, whether it runs or not; a last link is not followed.
+
+        Raises NotFound (the container, the file), InvalidArgument.
+        """
         from jubako.containers.copying import transfer
 
         self._recover()
@@ -525,9 +528,13 @@ class ContainerService:
     def get_archive(
         self, reference: str, path: str, *, follow_link: bool = False
     ) -> tuple[PathStat, Archive]:
-        """A file or directory of a container, and it as a tar stream, to be read and closed.
+        """A file or directory of it as a tar: a readable stream and an iterable, to be closed.
 
-        follow_link: what a link at `path` leads to, instead of the link.  Raises NotFound.
+        Names begin with the path's last component; of `DIR/.` with `./`.  Volumes, binds and, of a
+        running container, what it has in memory are there; /proc, /sys and their kin look empty.
+        While the stream of a container that does not run is open, it cannot be started.
+        follow_link: what a link at `path` leads to, instead of the link.
+        Raises NotFound, InvalidArgument.
         """
         from jubako.containers.copying import transfer
 
@@ -535,7 +542,12 @@ class ContainerService:
         return transfer.get_archive(self._services, reference, path, follow_link=follow_link)
 
     def put_archive(self, reference: str, path: str, stream: Readable) -> None:
-        """Unpack a tar stream into a directory of it.  Raises NotFound, InvalidArgument."""
+        """Unpack a tar, plain or compressed, into a directory of it, with the archive's owners.
+
+        A directory is never replaced by something else nor the other way round.  After an error
+        what was unpacked before stays.
+        Raises NotFound (the directory), InvalidArgument (no directory, read-only, a bad archive).
+        """
         from jubako.containers.copying import transfer
 
         self._recover()
@@ -550,9 +562,11 @@ class ContainerService:
         follow_link: bool = False,
         archive: bool = False,
     ) -> Copied:
-        """Copy a file or directory of a container to the host, as `cp` does.
+        """Copy a file or directory of it to the host, by the rules of `docker cp`.
 
-        archive: keep owners.  Raises NotFound, InvalidArgument.
+        follow_link: if `path` is a link, copy what it names.  archive: keep the owners; else the
+        files belong to the caller.
+        Raises NotFound, InvalidArgument in Docker's words, KernelError.
         """
         from jubako.containers.copying import transfer
 
@@ -564,16 +578,16 @@ class ContainerService:
     def copy_to(
         self, reference: str, source: str | Readable, path: str, *, follow_link: bool = False
     ) -> Copied:
-        """Copy a file or directory of the host, or a tar stream, into a container.
+        """Copy a file or directory of the host into it, with its owners; see `copy_from`.
 
-        Raises NotFound, InvalidArgument.
+        source: a path, or a tar to unpack into a directory.
         """
         from jubako.containers.copying import transfer
 
         self._recover()
         return transfer.copy_to(self._services, reference, source, path, follow_link=follow_link)
 
-    def changes(self, reference: str) -> list[dict[str, Any]]:
+    def changes(self, reference: str) -> Sequence[dict[str, Any]]:
         """What it has changed in the files of its image: `Path` and `Kind` (0 changed, 1 added,
         2 deleted), sorted, parents first."""
         from jubako.containers.diff import changes
