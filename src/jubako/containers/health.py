@@ -25,6 +25,8 @@ STARTING, HEALTHY, UNHEALTHY = "starting", "healthy", "unhealthy"
 STATUSES = (STARTING, HEALTHY, UNHEALTHY, "none")  # the last is for who has no check
 ACTIONS = ("none", "kill", "restart", "stop")  # what `--health-on-failure` does
 
+# What the exit code of a probe says; any other: nothing was checked.
+EXIT_CODES = {65: STARTING, 66: HEALTHY, 67: UNHEALTHY}
 MAX_RESULTS = 5
 MAX_OUTPUT_BYTES = 4096
 _SECOND_NS = 1_000_000_000
@@ -92,6 +94,20 @@ def step(
             status = UNHEALTHY
     log = [*before["Log"], dict(result)][-MAX_RESULTS:]
     return {"Status": status, "FailingStreak": streak, "Log": log}
+
+
+def duration_text(duration_s: float) -> str:
+    """A time as Go writes it: `500ms`, `1.5s`, `1m30s`, `1h0m0s`."""
+    ns = round(duration_s * _SECOND_NS)
+    for unit_ns, name in ((1, "ns"), (1000, "µs"), (1_000_000, "ms")):
+        if ns < unit_ns * 1000:
+            return f"{ns / unit_ns:g}{name}"
+    minutes, rest_ns = divmod(ns, 60 * _SECOND_NS)
+    hours, minutes = divmod(minutes, 60)
+    seconds = f"{rest_ns / _SECOND_NS:.9f}".rstrip("0").rstrip(".") + "s"
+    if hours:
+        return f"{hours}h{minutes}m{seconds}"
+    return f"{minutes}m{seconds}" if minutes else seconds
 
 
 def text_of(output: bytes) -> str:

@@ -20,7 +20,7 @@ import socket
 import time
 from contextlib import ExitStack, contextmanager, suppress
 
-from jubako.containers import events, explaining
+from jubako.containers import events, explaining, health
 from jubako.containers.attach import Attachment
 from jubako.containers.remove import remove_container
 from jubako.containers.repair import EXIT_KILLED, repair, thaw
@@ -287,6 +287,11 @@ class Lifecycle:
             if number == signal.SIGKILL:
                 self._wait_monitor(container.id, _KILL_PATIENCE_S)
 
+    def kill_unasked(self, reference: str) -> None:
+        """SIGKILL because it is unhealthy: its restart policy decides what follows."""
+        with self._locked(reference) as container:
+            self._kill_event(container, signal.SIGKILL)
+
     def stop(
         self, reference: str, *, timeout_s: int | None = None, signal_name: str | None = None
     ) -> None:
@@ -378,6 +383,8 @@ class Lifecycle:
             if not container.running:
                 raise WrongState(f"Container {container.id} is not running")
             self._freeze(container)
+            if unknown := health.ended(container.health):
+                self._services.table.update(container.id, **unknown)
 
     def _freeze(self, container: Container) -> None:
         # the mark of a command that was killed before it froze the container

@@ -133,10 +133,7 @@ def _spawn_interpreter(root: str, container_id: str, descriptors: list[int]) -> 
 def main() -> None:
     """The entry point of the interpreter that `_spawn_interpreter` starts.  Never returns."""
     root, container_id, *numbers = sys.argv[1:]
-    descriptors = [int(number) for number in numbers]
-    for fd in descriptors:
-        os.set_inheritable(fd, False)
-    detach(root, container_id, descriptors)
+    detach(root, container_id, [int(number) for number in numbers])
 
 
 def detach(root: str, container_id: str, descriptors: list[int]) -> NoReturn:
@@ -339,6 +336,7 @@ class Monitor:
                 container_id=self._container.id,
                 pid=process.pid,
                 started_s=supervisor.started_s,
+                host_mounts=setup.host_mounts,
             )
         supervisor.recorder = samples.start(self._services, self._container, self._loop)
         slim.schedule(supervisor, self._services.store.path)
@@ -370,6 +368,7 @@ def leave_caller(kept: list[int]) -> None:
     for fd in (0, 1, 2):
         os.dup2(null, fd)
     fds.close_except((*kept, trace.descriptor()))
+    fds.set_cloexec_from(3)  # descriptors that came through a socket are not
 
 
 def _kill_and_reap(pid: int) -> None:
