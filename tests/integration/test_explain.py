@@ -217,3 +217,124 @@ def test_the_commands_make_the_same_container(jubako: Jubako, busybox: str, tmp_
     assert done.returncode == 0, done.stderr
     assert done.stdout.split("\n")[:2] == expected.split("\n")[:2]
     assert sorted(done.stdout.split("\n")[2:]) == sorted([*expected.split("\n")[2:], ""])
+
+
+# --- when it is told, and to whom -----------------------------------------------------------------
+
+CHAPTER = re.compile(r"^(\S.*?) {2,}[\d.]+ ms, by ", re.MULTILINE)
+
+
+def titles(text: str) -> list[str]:
+    return CHAPTER.findall(text)
+
+
+def test_start_is_told_before_the_output_and_the_end_after_it(jubako: Jubako, busybox: str) -> None:
+    script = "echo out; echo err >&2; exit 3"
+    found = jubako("run", "--rm", "--explain", *OFF, busybox, "sh", "-c", script)
+    assert found.status == 3 and found.stdout == "out\n"
+    start, end = found.stderr.split("\nerr\n")
+    assert titles(start) == [
+        CHAPTERS[key].title
+        for key in ("watch", "layers", "limits", "isolation", "view", "privileges", "program")
+    ]
+    assert titles(end) == [CHAPTERS["afterwards"].title]
+    assert "ms  exec -a sh /bin/sh -c" in start and "ms  rmdir " in end
+
+
+def test_only_chapters_that_occur(jubako: Jubako, busybox: str) -> None:
+    jubako.ok("run", "-d", "--name", "box", *OFF, busybox, "sleep", "60")
+    wanted = {
+        ("exec", "box", "true"): ("entering", "limits", "privileges", "program"),
+        ("pause", "box"): ("pause",),
+        ("unpause", "box"): ("pause",),
+        ("stop", "-t", "0", "box"): ("signals", "afterwards"),
+        ("rm", "box"): (),
+    }
+    for (command, *arguments), chapters in wanted.items():
+        found = jubako(command, "--explain", *arguments)
+        assert found.status == 0, found.stderr
+        assert titles(found.stderr) == [CHAPTERS[key].title for key in chapters], command
+
+
+def test_network_is_told_with_rules_that_nft_takes(
+    jubako: Jubako, busybox: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "explanation"
+    flags = ("--rm", "--explain=json", "--explain-file", path)
+    jubako.ok("run", *flags, "-p", "127.0.0.1::80", busybox, "true")
+    shells = [event["shell"] for event in read(path) if event["chapter"] == "network"]
+    (table,) = [shell for shell in shells if shell.startswith("nft -f -")]
+    checked = subprocess.run(
+        ["sh", "-c", table.replace("nft -f -", "nft --check -f -")], capture_output=True, text=True
+    )
+    assert checked.returncode == 0, checked.stderr
+    words = " ".join(shells)
+    for part in ("ip link add veth", "ip addr add 172.", "ip route add default", "unshare --net"):
+        assert part in words
+
+
+def test_the_terminal_of_the_container_stays_clean(jubako: Jubako, busybox: str) -> None:
+    terminal = jubako.terminal("run", "-it", "--rm", "--explain", *OFF, busybox, "sh")
+    assert CHAPTERS["program"].title in terminal.expect("/ # ")
+    terminal.send("echo a''b\r")
+    terminal.expect("ab\r\n/ # ")
+    terminal.send("exit 4\r")
+    terminal.expect(CHAPTERS["afterwards"].title)
+    assert terminal.wait() == 4
+
+
+def test_what_fails_is_told_before_the_error(jubako: Jubako, busybox: str) -> None:
+    found = jubako("run", "--rm", "--explain", *OFF, busybox, "no-such-program")
+    assert found.status == 127
+    told, _, error = found.stderr.rpartition("jubako: ")
+    assert "no-such-program" in error
+    assert titles(told)[-1] == CHAPTERS["afterwards"].title
+    assert "exec -a" not in told
+
+
+def test_nothing_of_it_reaches_the_program(jubako: Jubako, busybox: str) -> None:
+    command = ("sh", "-c", "ls /proc/self/fd; env; cat /proc/1/limits; cat /proc/1/status")
+    plain = jubako.ok("run", "--rm", "--hostname", "box", *OFF, busybox, *command)
+    told = jubako.ok("run", "--rm", "--hostname", "box", "--explain", *OFF, busybox, *command)
+    asked = {"JUBAKO_EXPLAIN": "1"}
+    by_environment = jubako.ok(
+        "run", "--rm", "--hostname", "box", *OFF, busybox, *command, env=asked
+    )
+
+    def same(text: str) -> str:
+        return re.sub(r"(?m)^(Vm|Rss|Hugetlb|\w*ctxt|voluntary|nonvol).*$", "", text)
+
+    assert same(told) == same(plain) == same(by_environment)
+
+
+def test_a_file_takes_it_and_a_small_file_limit_does_not_matter(
+    jubako: Jubako, busybox: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "explanation"
+    flags = ("--rm", "--explain-file", path, "--ulimit", "fsize=0:0")
+    found = jubako("run", *flags, *OFF, busybox, "echo", "hello")
+    assert found == (0, "hello\n", "")
+    assert titles(path.read_text())[-1] == CHAPTERS["afterwards"].title
+    assert "\033" not in path.read_text()
+
+
+def test_commands_that_only_look_have_no_such_flag(jubako: Jubako) -> None:
+    found = jubako("ps", "--explain")
+    assert found.status == 125 and "unknown flag: --explain" in found.stderr
+    assert jubako.ok("ps", "-q", env={"JUBAKO_EXPLAIN": "json"}) == ""
+
+
+def test_a_wrong_format_is_refused(jubako: Jubako) -> None:
+    found = jubako("rm", "--explain=yaml", "box")
+    assert found.status == 125 and "must be text or json" in found.stderr
+    found = jubako("rm", "box", env={"JUBAKO_EXPLAIN": "yaml"})
+    assert found.status == 125 and "JUBAKO_EXPLAIN=yaml: must be text or json" in found.stderr
+
+
+def test_restart_is_told_as_an_end_and_a_start(jubako: Jubako, busybox: str) -> None:
+    jubako.ok("run", "-d", "--name", "box", *OFF, busybox, "sleep", "60")
+    found = jubako("restart", "--explain", "-t", "0", "box")
+    assert found.status == 0, found.stderr
+    told = titles(found.stderr)
+    assert told[:3] == [CHAPTERS[key].title for key in ("signals", "afterwards", "watch")]
+    assert told[-1] == CHAPTERS["program"].title
