@@ -113,6 +113,8 @@ def _start(order: dict[str, Any], descriptors: list[int]) -> tuple[Process, list
     except StartError as exc:
         if exc.exit_code not in (126, 127):  # Docker knows no third reason for an exec
             exc.exit_code = EXIT_NOT_STARTED
+        if isinstance(exc.__cause__, KernelError) and exc.__cause__.errno == errno.EAGAIN:
+            exc.hint = "the container has reached its limit of processes (--pids-limit)"
         raise
     for fd in set(theirs) - {-1}:
         os.close(fd)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import contextmanager
 
 from jubako.errors import KernelError, NotFound, StartError, WrongState
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
 
     from jubako.runtime import Runtime
 
-_DYING_S = 0.2  # from a process's loss of its namespaces to its end
+_PF_EXITING = 0x4  # linux/sched.h
 
 
 @contextmanager
@@ -35,16 +34,21 @@ def expecting_running(runtime: Runtime, container_id: str, pid: int) -> Iterator
 def _has_ended(runtime: Runtime, container_id: str, pid: int) -> bool:
     """Whether the init that its row named is gone; the container may have been started anew.
 
-    A process that is about to end has no namespaces any more but still a state: it gets a moment.
+    A process that is about to end has no namespaces any more but still a state, for as long as it
+    takes others to reap what was killed with it.
     """
-    deadline = time.monotonic() + _DYING_S
-    while True:
-        try:
-            state = runtime.state(container_id)
-        except NotFound:
-            return True
-        if state["status"] == "stopped" or state.get("pid") != pid:
-            return True
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.005)
+    try:
+        state = runtime.state(container_id)
+    except NotFound:
+        return True
+    return state["status"] == "stopped" or state.get("pid") != pid or _is_exiting(pid)
+
+
+def _is_exiting(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            data = file.read()
+    except OSError:
+        return True
+    flags = data[data.rindex(b")") + 2 :].split()[6]  # field 9 of proc_pid_stat(5)
+    return bool(int(flags) & _PF_EXITING)
