@@ -56,6 +56,8 @@ GROUPS: dict[str, dict[str, str]] = {
         "info": "info",
         "prune": "system_prune",
         "recover": "system_recover",
+        "start": "system_start",
+        "stop": "system_stop",
     },
     "volume": {
         "create": "volume_create",

@@ -293,24 +293,30 @@ class Lifecycle:
             self._kill_event(container, signal.SIGKILL)
 
     def stop(
-        self, reference: str, *, timeout_s: int | None = None, signal_name: str | None = None
+        self,
+        reference: str,
+        *,
+        timeout_s: int | None = None,
+        signal_name: str | None = None,
+        request: int = RESTS,
     ) -> None:
         """Ask a container to end, and kill it after `timeout_s` (-1: wait for ever).
 
         The signal and the time default to the container's, then to SIGTERM and 10 s.  Nothing
         happens to one that does not run.  Its restart policy rests until it is started.
+        request: the new `stop_requested`.
         """
         with self._locked(reference) as container:
             if not container.active:
                 return
-            self._stop(container, timeout_s, signal_name, RESTS)
+            self._stop(container, timeout_s, signal_name, request)
             self._tell(container, "stop")
 
     def _stop(
         self, container: Container, timeout_s: int | None, signal_name: str | None, request: int
     ) -> None:
         if container.restarting:
-            self._cancel_restart(container)
+            self._cancel_restart(container, request)
             return
         config = container.record["Config"]
         if timeout_s is None:

@@ -21,6 +21,7 @@ STEADY_S = 10.0  # who ran so long is no crash loop
 # Values of the column `stop_requested`.
 RESTS = 1  # a user stopped it
 RESTARTED = 2  # a user restarts it: a new start follows at once, and `--rm` waits for another end
+SHUTDOWN = 3  # the machine goes down
 
 POLICIES = ("no", "on-failure", "always", "unless-stopped")
 
@@ -42,7 +43,8 @@ def wanted(
 
 def wanted_at_boot(policy: RestartPolicy, *, stop_requested: int) -> bool:
     """Whether the policy starts a container after the machine was started anew."""
-    return policy["Name"] == "always" or (policy["Name"] == "unless-stopped" and not stop_requested)
+    name = policy["Name"]
+    return name == "always" or (name == "unless-stopped" and stop_requested != RESTS)
 
 
 def next_delay_s(previous_s: float, ran_s: float) -> float:

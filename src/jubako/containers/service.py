@@ -196,6 +196,27 @@ class ContainerService:
         self._recover()
         self._lifecycle.stop(reference, timeout_s=timeout_s, signal_name=signal)
 
+    def to_start_at_boot(self) -> list[str]:
+        """Names of those that their restart policies start after a boot, in order."""
+        from jubako.containers.boot import to_start
+
+        self._recover()
+        return to_start(self._services)
+
+    def to_stop_at_shutdown(self) -> list[str]:
+        """Names of those that `stop_for_shutdown` is for."""
+        from jubako.containers.boot import to_stop
+
+        self._recover()
+        return to_stop(self._services)
+
+    def stop_for_shutdown(self, reference: str, *, timeout_s: int | None = None) -> None:
+        """Stop it, and let its restart policy start it after the next boot."""
+        from jubako.containers.restart import SHUTDOWN
+
+        self._recover()
+        self._lifecycle.stop(reference, timeout_s=timeout_s, request=SHUTDOWN)
+
     def restart(
         self, reference: str, *, timeout_s: int | None = None, signal: str | None = None
     ) -> None:

@@ -51,6 +51,13 @@ TEXTS = {
             "volumes": "Prune anonymous volumes",
         },
     ),
+    "system_start": Text(
+        "Start the containers that their restart policies start after a boot",
+    ),
+    "system_stop": Text(
+        "Stop all containers before a shutdown; their restart policies start them again",
+        {"timeout": "Seconds to wait before killing the containers"},
+    ),
     "system_recover": Text("Put state and kernel back in step after a crash"),
     "help": Text("Help about the command"),
     "completion": Text("Generate the autocompletion script for a shell"),
