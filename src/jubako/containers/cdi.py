@@ -65,8 +65,13 @@ def _names(request: Mapping[str, Any], registry: Registry) -> list[str]:
     if not isinstance(identities, list) or not all(isinstance(name, str) for name in identities):
         raise InvalidArgument("invalid value of HostConfig.DeviceRequests: wrong type")
     wanted = request.get("Capabilities") or []
+    count = request.get("Count") or 0
+    if not isinstance(wanted, list) or not all(isinstance(words, list) for words in wanted):
+        raise InvalidArgument("invalid value of HostConfig.DeviceRequests: wrong type")
+    if type(driver) is not str or type(count) is not int:
+        raise InvalidArgument("invalid value of HostConfig.DeviceRequests: wrong type")
     if driver == DRIVER:
-        if request.get("Count"):
+        if count:
             raise InvalidArgument(
                 "invalid argument: a CDI device is requested by name, not by count"
             )
@@ -76,7 +81,7 @@ def _names(request: Mapping[str, Any], registry: Registry) -> list[str]:
             (kind for kind in GPU_KINDS if kind.startswith(driver) and registry.names_of(kind)), ""
         )
         if kind:
-            return _gpus(request, identities, kind, registry)
+            return _gpus(count, identities, kind, registry)
     words = " ".join(f"[{' '.join(map(str, words))}]" for words in wanted)
     raise Unsupported(
         f'could not select device driver "{driver}" with capabilities: [{words}]',
@@ -84,10 +89,7 @@ def _names(request: Mapping[str, Any], registry: Registry) -> list[str]:
     )
 
 
-def _gpus(
-    request: Mapping[str, Any], identities: list[str], kind: str, registry: Registry
-) -> list[str]:
-    count = request.get("Count") or 0
+def _gpus(count: int, identities: list[str], kind: str, registry: Registry) -> list[str]:
     if identities:
         if count:
             raise InvalidArgument("cannot set both Count and DeviceIDs on device request")

@@ -6,12 +6,12 @@ Docker starts the container without such a limit; so do we, and say so.
 from __future__ import annotations
 
 from jubako.errors import InvalidArgument
-from jubako.linux.cgroups import detect
-from jubako.linux.cgroups.support import supports
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from jubako.linux.cgroups import Layout
 
 _MEMORY = "Your kernel does not support {} capabilities or the cgroup is not mounted. {} discarded."
 _THROTTLE = (
@@ -76,13 +76,12 @@ def discard(host: Any, *, kernel_memory: int = 0) -> list[str]:
         warnings.append(_MEMORY.format("kernel memory limit", "Limitation"))
     if not any(host.get(key) for key in _LIMITS) and host.get("MemorySwappiness") is None:
         return warnings  # the common case reads nothing
-    layout = detect()
     warnings += _memory(host)
     for key, feature, warning, nothing in _DISCARDED:
         value = host.get(key)
         # MemorySwappiness 0 is a limit as well
         wanted = value is not None if key == "MemorySwappiness" else bool(value)
-        if wanted and not supports(layout, feature):
+        if wanted and not _can(feature):
             if not isinstance(value, int) or value > 0 or key == "MemorySwappiness":
                 warnings.append(warning)
             host[key] = nothing
@@ -95,14 +94,26 @@ def discard(host: Any, *, kernel_memory: int = 0) -> list[str]:
     return warnings
 
 
+def _can(feature: str) -> bool:
+    """Imported here: most containers have no limits, and then nothing asks."""
+    from jubako.linux.cgroups.support import supports
+
+    return supports(_layout(), feature)
+
+
+def _layout() -> Layout:
+    from jubako.linux.cgroups import detect
+
+    return detect()
+
+
 def _memory(host: Any) -> list[str]:
     warnings = []
     if (host.get("Memory") or 0) > 0:
-        layout = detect()
-        if not supports(layout, "memory"):
+        if not _can("memory"):
             warnings.append(_MEMORY.format("memory limit", "Limitation"))
             host["Memory"], host["MemorySwap"] = 0, -1
-        elif host.get("MemorySwap") != -1 and not supports(layout, "swap"):
+        elif host.get("MemorySwap") != -1 and not _can("swap"):
             warnings.append(
                 "Your kernel does not support swap limit capabilities or the cgroup is not "
                 "mounted. Memory limited without swap."
@@ -113,25 +124,24 @@ def _memory(host: Any) -> list[str]:
 
 def _processors(host: Any) -> list[str]:
     warnings = []
-    layout = detect()
-    if (host.get("NanoCpus") or 0) > 0 and not supports(layout, "cpu_cfs"):
+    if (host.get("NanoCpus") or 0) > 0 and not _can("cpu_cfs"):
         raise InvalidArgument(
             "NanoCPUs can not be set, as your kernel does not support CPU CFS scheduler or the "
             "cgroup is not mounted"
         )
-    if (host.get("CpuPeriod") or host.get("CpuQuota")) and not supports(layout, "cpu_cfs"):
+    if (host.get("CpuPeriod") or host.get("CpuQuota")) and not _can("cpu_cfs"):
         warnings.append(
             "Your kernel does not support CPU CFS scheduler. CPU period/quota discarded."
         )
         host["CpuPeriod"] = host["CpuQuota"] = 0
-    if (host.get("CpuRealtimePeriod") or host.get("CpuRealtimeRuntime")) and not supports(
-        layout, "cpu_realtime"
+    if (host.get("CpuRealtimePeriod") or host.get("CpuRealtimeRuntime")) and not _can(
+        "cpu_realtime"
     ):
         raise InvalidArgument("Your kernel does not support CPU real-time scheduler")
     if (host.get("CpuPercent") or 0) > 0:
         warnings.append("linux does not support CPU percent. Percent discarded.")
         host["CpuPercent"] = 0
-    if (host.get("CpusetCpus") or host.get("CpusetMems")) and not supports(layout, "cpuset"):
+    if (host.get("CpusetCpus") or host.get("CpusetMems")) and not _can("cpuset"):
         warnings.append(
             "Your kernel does not support cpuset or the cgroup is not mounted. CPUset discarded."
         )

@@ -108,10 +108,8 @@ def _checked(changes: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     if request.get("RestartPolicy"):
         policy = request["RestartPolicy"]
         name, count = policy.get("Name") or "", policy.get("MaximumRetryCount") or 0
-        if type(name) is not str or type(count) is not int:
-            raise InvalidArgument("invalid value of HostConfig.RestartPolicy: wrong type")
         request["RestartPolicy"] = {"Name": name, "MaximumRetryCount": count}
-        if name:
+        if name or count:
             check_restart(name, count)
     return request, warnings
 

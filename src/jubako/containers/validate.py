@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from jubako.containers.model import Config, HealthConfig, HostConfig
+    from jubako.containers.model import Config, HealthConfig, HostConfig, Json
 
 MIN_MEMORY_BYTES = 6 << 20  # what a start itself needs, with room
 MAX_HOSTNAME_BYTES = 64  # HOST_NAME_MAX, linux/limits.h
@@ -196,6 +196,8 @@ def _check_modes(host: HostConfig) -> None:
         raise InvalidArgument(f"invalid cgroup namespace mode: {host['CgroupnsMode']}")
     if host["UsernsMode"] not in ("", "host"):
         raise InvalidArgument(f"invalid user namespace mode: {host['UsernsMode']}")
+    if "\0" in host["CgroupParent"]:
+        raise InvalidArgument("invalid cgroup parent: it contains a NUL byte")
     if host["Isolation"] not in ("", "default"):
         raise InvalidArgument(
             f"Invalid isolation: \"{host['Isolation']}\" - linux only supports 'default'"
@@ -204,6 +206,8 @@ def _check_modes(host: HostConfig) -> None:
 
 def check_restart(name: str, count: int) -> None:
     """Check a restart policy.  Raises InvalidArgument."""
+    if type(name) is not str or type(count) is not int:
+        raise InvalidArgument("invalid value of HostConfig.RestartPolicy: wrong type")
     if name in ("no", "always", "unless-stopped"):
         if count:
             raise InvalidArgument(
@@ -319,8 +323,26 @@ def _check_lists(host: HostConfig) -> None:
             raise InvalidArgument(f"bad mode specified: {access}", subject=access)
     for text in host["DeviceCgroupRules"] or ():
         devices.parse_rule(text)
+    _check_disks(host)
     for target in host.get("Tmpfs") or ():
         binds.check_tmpfs_target(target)
+
+
+def _check_disks(host: HostConfig) -> None:
+    for key, what in (
+        ("BlkioWeightDevice", "Weight"),
+        ("BlkioDeviceReadBps", "Rate"),
+        ("BlkioDeviceWriteBps", "Rate"),
+        ("BlkioDeviceReadIOps", "Rate"),
+        ("BlkioDeviceWriteIOps", "Rate"),
+    ):
+        entries: list[Json] = host[key]  # type: ignore[literal-required]  # a name from above
+        for entry in entries:
+            path, value = entry.get("Path"), entry.get(what)
+            if not isinstance(path, str) or "\0" in path or type(value) is not int or value < 0:
+                raise InvalidArgument(
+                    f"invalid value of HostConfig.{key}: it needs a Path and a {what}", subject=key
+                )
 
 
 def _check_extra_host(text: str) -> None:

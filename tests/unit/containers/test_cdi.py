@@ -181,7 +181,8 @@ def test_gpus(tmp_path: Path) -> None:
         gpus(tmp_path, Driver="other", Count=1)
 
 
-@pytest.mark.parametrize("request_", [{"DeviceIDs": "x"}, {"DeviceIDs": [1]}])
+@pytest.mark.parametrize("request_", [{"DeviceIDs": "x"}, {"DeviceIDs": [1]}, {"Driver": 5},
+                                      {"Count": "x"}, {"Capabilities": [5]}])  # fmt: skip
 def test_requests_of_the_wrong_type(tmp_path: Path, request_: dict[str, Any]) -> None:
     host: Any = {"DeviceRequests": [{"Driver": "cdi", **request_}]}
     with pytest.raises(InvalidArgument, match="wrong type"):

@@ -17,7 +17,7 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
     """A host with cgroup v1 and nothing but limits of memory, without swap accounting."""
     (tmp_path / "memory.limit_in_bytes").touch()
     layout = Layout([Hierarchy(str(tmp_path), 1, ["memory", "blkio", "cpu"])])
-    monkeypatch.setattr(support, "detect", lambda: layout)
+    monkeypatch.setattr(support, "_layout", lambda: layout)
     return layout
 
 
@@ -89,7 +89,7 @@ def test_what_is_not_asked_for_is_not_missed() -> None:
 
 def test_no_memory_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     layout = Layout([Hierarchy(str(tmp_path), 1, ["cpu"])])
-    monkeypatch.setattr(support, "detect", lambda: layout)
+    monkeypatch.setattr(support, "_layout", lambda: layout)
     host = {"Memory": 1 << 30}
     assert support.discard(host) == [
         "Your kernel does not support memory limit capabilities or the cgroup is not mounted. "
