@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from jubako.containers.listing import Filters, sizes
+from jubako.containers.listing import sizes
+from jubako.containers.selecting import has_labels
 from jubako.errors import Conflict, InvalidArgument, NotFound
 from jubako.images.times import parse_until
 from jubako.store import events
@@ -25,15 +26,14 @@ def prune(
     for name in filters:
         if name not in ("label", "label!", "until"):
             raise InvalidArgument(f"invalid filter '{name}'", subject=name)
-    having = Filters(services, {"label": filters["label"]} if "label" in filters else {})
-    lacking = [Filters(services, {"label": [value]}) for value in filters.get("label!", ())]
+    having, lacking = filters.get("label", ()), filters.get("label!", ())
     before_ns = min((parse_until(value) for value in filters.get("until", ())), default=None)
     removed: list[str] = []
     freed = 0
     for container in services.table.all():
-        if container.running or container.boot_id or not having.matches(container):
+        if container.running or container.boot_id or not has_labels(container, having):
             continue
-        if any(filter.matches(container) for filter in lacking):
+        if lacking and has_labels(container, lacking):
             continue
         if before_ns is not None and container.created_ns >= before_ns:
             continue

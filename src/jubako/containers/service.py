@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from jubako.containers.execs import ExecService
     from jubako.containers.execution import Execution
     from jubako.containers.lifecycle import Lifecycle
+    from jubako.containers.selecting import Filters
     from jubako.containers.services import Services
     from jubako.containers.stats import Watch
     from jubako.containers.table import Container
@@ -360,18 +361,23 @@ class ContainerService:
 
         all: also those that do not run.  limit: only so many of the newest, whatever their state.
         """
-        from jubako.containers.listing import Filters, summarize
+        from jubako.containers.listing import summarize
 
         self._recover()
-        chosen = Filters(self._services, filters or {})
-        everything = all or limit is not None or chosen.wants_stopped
+        chosen = self._filters(filters) if filters else None
+        everything = all or limit is not None or (chosen is not None and chosen.wants_stopped)
         found: list[dict[str, Any]] = []
-        for container in self._services.table.all():
+        for container in self._services.table.all(stopped=everything):
             if limit is not None and len(found) >= limit:
                 break
-            if (everything or container.active) and chosen.matches(container):
+            if chosen is None or chosen.matches(container):
                 found.append(summarize(self._services, container, size=size))
         return found
+
+    def _filters(self, filters: Mapping[str, Sequence[str]]) -> Filters:
+        from jubako.containers.selecting import Filters
+
+        return Filters(self._services, filters)
 
     def inspect(self, reference: str, *, size: bool = False) -> dict[str, Any]:
         """Everything about it, as `docker inspect` shows it."""

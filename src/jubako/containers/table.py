@@ -59,7 +59,8 @@ class Container:
         self.error: str = row["error"]
         self.started: str = row["started"]
         self.finished: str = row["finished"]
-        self.endpoint: dict[str, Any] = json.loads(row["endpoint"])
+        endpoint = row["endpoint"]  # of a thousand stopped containers, none has one
+        self.endpoint: dict[str, Any] = json.loads(endpoint) if endpoint != "{}" else {}
         self.restart_count: int = row["restart_count"]
         self.stop_requested: int = row["stop_requested"]
         self.health: dict[str, Any] | None = json.loads(row["health"]) if row["health"] else None
@@ -156,9 +157,10 @@ class ContainerTable:
         ).fetchone()
         return Container(row) if row else None
 
-    def all(self) -> Iterator[Container]:
-        """Every container, the newest first."""
-        query = "SELECT * FROM containers ORDER BY created_ns DESC, id"
+    def all(self, *, stopped: bool = True) -> Iterator[Container]:
+        """Every container, the newest first; without `stopped`, those that are `active`."""
+        which = "" if stopped else " WHERE status IN ('running', 'paused', 'restarting')"
+        query = f"SELECT * FROM containers{which} ORDER BY created_ns DESC, id"
         for row in self._store.db.execute(query).fetchall():
             yield Container(row)
 
