@@ -354,12 +354,14 @@ def _write(tree: int, path: str, secret: Secret, content: bytes) -> None:
 
 def _mounts(record: ContainerRecord, place: str) -> list[Json]:
     """The binds: the directory /run/secrets, and a file for each that is to be elsewhere."""
-    others = {point["Destination"] for point in record["Mounts"]}
-    others.update(record["HostConfig"].get("Tmpfs") or ())
+    others = [point["Destination"] for point in record["Mounts"]]
+    others += record["HostConfig"].get("Tmpfs") or ()
+    # nothing can be mounted below a directory that nobody can make another one in
+    shared = not any(f"{path}/".startswith(f"{DIRECTORY}/") for path in others)
     result: list[Json] = []
     for secret in record.get("Secrets") or ():
         target = secret["Target"]
-        inside = target.startswith(f"{DIRECTORY}/") and DIRECTORY not in others
+        inside = shared and target.startswith(f"{DIRECTORY}/")
         source = f"{place}/run" if inside else f"{place}/{_inner(target)}"
         entry = {
             "destination": DIRECTORY if inside else target,
