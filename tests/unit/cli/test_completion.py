@@ -53,7 +53,7 @@ def _complete(script: Path, *words: str, cwd: Path | None = None) -> list[str]:
         (["jubako", "container", "stop", "t"], ["two"]),
         (["jubako", "image", "rm", ""], ["one:1", "two"]),
         (["jubako", "volume", "inspect", ""], ["one:1", "two"]),
-        (["jubako", "run", "--health"], []),
+        (["jubako", "run", "--cpu-p"], ["--cpu-period"]),
         (["jubako", "nope", ""], []),
     ],
 )
@@ -81,7 +81,7 @@ def test_every_command_and_flag_is_there(shell: str) -> None:
 @pytest.mark.parametrize("shell", completion.SHELLS)
 def test_what_is_refused_is_not_offered(shell: str) -> None:
     script = completion.script(shell)
-    assert "health-cmd" not in script and "cpu-count" not in script
+    assert "use-api-socket" not in script and "cpu-count" not in script
 
 
 def test_functions_of_zsh_have_one_definition() -> None:

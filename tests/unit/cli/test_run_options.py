@@ -39,7 +39,8 @@ def test_without_flags_nothing_but_the_defaults() -> None:
         "Labels": {},
         "Cmd": ["cmd", "-x"],
     }
-    assert host == {"NetworkMode": "default"}
+    policy = {"Name": "no", "MaximumRetryCount": 0}
+    assert host == {"NetworkMode": "default", "RestartPolicy": policy}
 
 
 def test_no_command_leaves_the_image_its_own() -> None:
@@ -350,11 +351,17 @@ def test_seccomp_profiles_are_read(tmp_path: Path) -> None:
         (["-v", "/a::ro"], "invalid spec: /a::ro: empty section between colons"),
         (["-v", "/a:/b:ro:x"], "invalid spec: /a:/b:ro:x: too many colons"),
         (["--log-driver", "none", "--log-opt", "a=b"], "invalid logging opts for driver none"),
-        (["--restart", "always"], "--restart always is not supported yet"),
         (
-            ["--restart", "foo"],
-            "invalid restart policy: unknown policy 'foo'; use one of 'no', 'always', "
-            "'on-failure', or 'unless-stopped'",
+            ["--restart", ":3"],
+            "invalid restart policy format: no policy provided before colon",
+        ),
+        (
+            ["--restart", "always:x"],
+            "invalid restart policy format: maximum retry count must be an integer",
+        ),
+        (
+            ["--restart", "always", "--rm"],
+            "conflicting options: cannot specify both --restart and --rm",
         ),
         (["--pull", "always"], "--pull always: pulling from registries is not supported yet"),
         (["--userns", "x"], "--userns: invalid USER mode"),
@@ -404,7 +411,6 @@ def test_refuses_in_dockers_words(words: list[str], message: str) -> None:
         ),
         (["--cpus", "x"], "failed to parse x as a rational number"),
         (["-m", "x"], "invalid size: 'x'"),
-        (["--health-cmd", "x"], "--health-cmd is not supported yet"),
         (["--cpu-count", "1"], "--cpu-count is only supported on Windows"),
         (["--use-api-socket"], "there is no API server whose socket could be passed in"),
         (["--device-cgroup-rule", "x"], "invalid device cgroup format 'x'"),
