@@ -68,7 +68,7 @@ def build(call: Call) -> tuple[dict[str, Any], dict[str, Any]]:
     config = _given(call, dict(asked[0]), dict(nothing[0]))
     host = _given(call, dict(asked[1]), dict(nothing[1]))
     if config.get("Entrypoint") == [""]:
-        config["Entrypoint"] = []
+        config["Entrypoint"] = None
     return config, host
 
 

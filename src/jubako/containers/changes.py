@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 
 from jubako.containers import binds
+from jubako.containers.config import CONFIG_KEYS, HOST_KEYS
 from jubako.errors import InvalidArgument
 
 TYPE_CHECKING = False
@@ -179,8 +180,6 @@ def _reset(config: Json, host: Json, name: str, defaults: tuple[Json, Json]) -> 
     section, dot, key = name.partition(".")
     if not dot:
         section, key = "", name
-    from jubako.containers.config import CONFIG_KEYS, HOST_KEYS
-
     for title, target, keys, default in (
         ("Config", config, CONFIG_KEYS, defaults[0]),
         ("HostConfig", host, HOST_KEYS, defaults[1]),
@@ -226,8 +225,9 @@ def differences(
 ) -> list[Difference]:
     """What differs between two complete pairs of Config and HostConfig, in their order."""
     found: list[Difference] = []
-    for title, before, after in zip(("Config", "HostConfig"), old, new, strict=True):
-        for key in [*before, *(key for key in after if key not in before)]:
+    parts = (("Config", CONFIG_KEYS), ("HostConfig", HOST_KEYS))
+    for (title, order), before, after in zip(parts, old, new, strict=True):
+        for key in dict.fromkeys((*order, *before, *after)):
             found += _differences(f"{title}.{key}", key, before.get(key), after.get(key))
     return found
 
