@@ -16,6 +16,29 @@ if TYPE_CHECKING:
 BAD_TEMPLATE = 64  # the exit code of Docker's inspect for a template that does not parse
 
 
+class Struct:
+    """An object seen from a template as a Go struct: a field that it does not have is an error.
+
+    go_type: the name of Docker's type, which that error mentions.
+    """
+
+    def __init__(self, go_type: str, data: dict[str, Any]):
+        self.go_type = go_type
+        self._data = data
+
+    def lookup(self, name: str) -> Any:
+        """The field of a name as Go spells it.  Raises KeyError."""
+        from jubako.golang.template.values import NO_VALUE, find
+
+        found = find(self._data, name)
+        if found is NO_VALUE:
+            raise KeyError(name)
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        return self._data
+
+
 def write(session: Session, refs: Sequence[str], layout: str, get: Callable[[str], Any]) -> int:
     """Print what `get` finds for each reference, and then raise what it did not find.
 

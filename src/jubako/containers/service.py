@@ -374,6 +374,11 @@ class ContainerService:
                 found.append(summarize(self._services, container, size=size))
         return found
 
+    def count(self) -> dict[str, int]:
+        """How many containers there are in each state that occurs."""
+        self._recover()
+        return self._services.table.count()
+
     def _filters(self, filters: Mapping[str, Sequence[str]]) -> Filters:
         from jubako.containers.selecting import Filters
 

@@ -164,6 +164,11 @@ class ContainerTable:
         for row in self._store.db.execute(query).fetchall():
             yield Container(row)
 
+    def count(self) -> dict[str, int]:
+        """The number of containers by status."""
+        query = "SELECT status, count(*) FROM containers GROUP BY status"
+        return dict(self._store.db.execute(query).fetchall())
+
     def active(self) -> list[Container]:
         """Those for which a monitor was launched and has not finished, or a removal began."""
         query = "SELECT * FROM containers WHERE boot_id != '' OR status = 'removing'"

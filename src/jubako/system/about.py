@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
-import time
 
+from jubako.containers.logs.options import DRIVERS
+from jubako.containers.times import now
+from jubako.linux.cgroups import detect
+from jubako.linux.cgroups.support import supports
+from jubako.store import settings
 from jubako.version import __version__
 
 TYPE_CHECKING = False
@@ -13,6 +17,7 @@ if TYPE_CHECKING:
 
     from jubako.containers import ContainerService
     from jubako.containers.services import Services
+    from jubako.linux.cgroups import Layout
     from jubako.store import Store
 
 API_VERSION = "1.51"  # of the Engine API whose shapes we use
@@ -60,51 +65,130 @@ def version() -> dict[str, Any]:
 
 
 def info(services: Services, containers: ContainerService) -> dict[str, Any]:
-    """The API's SystemInfo object.  Raises Unsupported (no cgroups), KernelError."""
-    from jubako.linux.cgroups import detect
-
+    """The API's SystemInfo object.  Raises Unsupported (no cgroups), KernelError, InvalidArgument
+    (settings)."""
     system = os.uname()
+    chosen = settings.load(services.store.path)
     layout = detect()
-    states = [container["State"] for container in containers.list(all=True)]
-    running, paused = states.count("running"), states.count("paused")
+    counts = containers.count()
+    release = _os_release()
     return {
         "ID": _identity(services.store),
-        "Containers": len(states),
-        "ContainersRunning": running,
-        "ContainersPaused": paused,
-        "ContainersStopped": len(states) - running - paused,
+        "Containers": sum(counts.values()),
+        "ContainersRunning": counts.get("running", 0) + counts.get("restarting", 0),
+        "ContainersPaused": counts.get("paused", 0),
+        "ContainersStopped": sum(counts.values())
+        - sum(counts.get(status, 0) for status in ("running", "restarting", "paused")),
         "Images": len(services.images.list(all=True)),
-        "Driver": "overlay",
+        "Driver": services.images.layers.driver,
         "DriverStatus": [["Backing Filesystem", _filesystem(services.store.path)]],
         "Plugins": {
             "Volume": ["local"],
             "Network": ["bridge", "host", "null"],
             "Authorization": None,
-            "Log": ["json-file", "local", "none"],
+            "Log": list(DRIVERS),
         },
+        **_limits(layout),
         "IPv4Forwarding": _flag("/proc/sys/net/ipv4/ip_forward"),
         "Debug": False,
-        "SystemTime": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "LoggingDriver": "json-file",
+        "NFd": len(os.listdir("/proc/self/fd")),
+        "OomKillDisable": supports(layout, "oom_kill_disable"),
+        "NGoroutines": 0,
+        "SystemTime": now(),
+        "LoggingDriver": chosen.log_driver,
         "CgroupDriver": "cgroupfs",
         "CgroupVersion": "2" if layout.kind == "v2" else "1",
+        "NEventsListener": 0,
         "KernelVersion": system.release,
-        "OperatingSystem": _operating_system(),
+        "OperatingSystem": release.get("PRETTY_NAME", "Linux"),
+        "OSVersion": release.get("VERSION_ID", ""),
         "OSType": "linux",
         "Architecture": system.machine,
+        "IndexServerAddress": "https://index.docker.io/v1/",
+        "RegistryConfig": {
+            "IndexConfigs": {},
+            "InsecureRegistryCIDRs": ["127.0.0.0/8"],
+            "Mirrors": None,
+        },
         "NCPU": len(os.sched_getaffinity(0)),
         "MemTotal": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "GenericResources": None,
         "DockerRootDir": services.store.path,
+        "HttpProxy": _proxy("http_proxy"),
+        "HttpsProxy": _proxy("https_proxy"),
+        "NoProxy": _proxy("no_proxy"),
         "Name": system.nodename,
         "Labels": [],
         "ExperimentalBuild": False,
         "ServerVersion": __version__,
         "Runtimes": {RUNTIME: {"path": "jubako-runtime"}},
         "DefaultRuntime": RUNTIME,
+        "Swarm": {
+            "NodeID": "",
+            "NodeAddr": "",
+            "LocalNodeState": "inactive",
+            "ControlAvailable": False,
+            "Error": "",
+            "RemoteManagers": None,
+        },
         "LiveRestoreEnabled": True,  # a container never depends on another process of ours
-        "SecurityOptions": ["name=seccomp,profile=builtin"],
-        "Warnings": None,
+        "Isolation": "",
+        "InitBinary": RUNTIME,
+        "ContainerdCommit": {"ID": ""},
+        "RuncCommit": {"ID": ""},
+        "InitCommit": {"ID": ""},
+        "SecurityOptions": _security(layout),
+        "CDISpecDirs": list(chosen.cdi_spec_dirs),
+        "Warnings": _warnings(layout),
     }
+
+
+def _limits(layout: Layout) -> dict[str, bool]:
+    kernel_tcp = layout.find("memory")
+    file = f"{kernel_tcp.path}/memory.kmem.tcp.limit_in_bytes" if kernel_tcp else ""
+    limits = {
+        "MemoryLimit": supports(layout, "memory"),
+        "SwapLimit": supports(layout, "swap"),
+        "CpuCfsPeriod": supports(layout, "cpu_cfs"),
+        "CpuCfsQuota": supports(layout, "cpu_cfs"),
+        "CPUShares": supports(layout, "cpu_shares"),
+        "CPUSet": supports(layout, "cpuset"),
+        "PidsLimit": supports(layout, "pids"),
+    }
+    if os.path.exists(file):
+        limits["KernelMemoryTCP"] = True
+    return limits
+
+
+def _warnings(layout: Layout) -> list[str] | None:
+    """What Docker warns of, in its words."""
+    missing = {
+        "memory": "No memory limit support",
+        "swap": "No swap limit support",
+        "cpu_cfs": "No cpu cfs quota support",
+        "cpu_shares": "No cpu shares support",
+        "cpuset": "No cpuset support",
+    }
+    found = [f"WARNING: {text}" for name, text in missing.items() if not supports(layout, name)]
+    if not _flag("/proc/sys/net/ipv4/ip_forward"):
+        found.append("WARNING: IPv4 forwarding is disabled")
+    return found or None
+
+
+def _security(layout: Layout) -> list[str]:
+    options = ["name=seccomp,profile=builtin"]
+    if layout.kind == "v2":
+        options.append("name=cgroupns")
+    return options
+
+
+def _proxy(name: str) -> str:
+    """A proxy of the environment, without the password that it may have."""
+    value = os.environ.get(name) or os.environ.get(name.upper()) or ""
+    scheme, found, rest = value.rpartition("://")
+    if "@" not in rest:
+        return value
+    return f"{scheme}{found}xxxxx:xxxxx@{rest.rpartition('@')[2]}"
 
 
 def _python_version() -> str:
@@ -134,11 +218,10 @@ def _filesystem(path: str) -> str:
     return "unknown"
 
 
-def _operating_system() -> str:
-    for line in _read("/etc/os-release").split("\n"):
-        if line.startswith("PRETTY_NAME="):
-            return line.partition("=")[2].strip('"')
-    return "Linux"
+def _os_release() -> dict[str, str]:
+    """os-release(5) of the host."""
+    lines = (line.partition("=") for line in _read("/etc/os-release").split("\n"))
+    return {key: value.strip("\"'") for key, found, value in lines if found}
 
 
 def _flag(path: str) -> bool:

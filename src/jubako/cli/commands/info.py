@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jubako.cli import units
 from jubako.cli.flags import STRING, Command, Flag
-from jubako.cli.inspecting import BAD_TEMPLATE
+from jubako.cli.inspecting import BAD_TEMPLATE, Struct
 from jubako.errors import InvalidArgument
 
 TYPE_CHECKING = False
@@ -34,8 +34,25 @@ def run(session: Session, call: Call) -> int:
     except TemplateError as exc:
         session.report(InvalidArgument(f"template parsing error: {exc}"))
         return BAD_TEMPLATE
-    session.out(render(template, info))
+    data = {**info, "ClientInfo": _client(session)}
+    if layout != "json":
+        data["ServerErrors"] = []  # what Docker leaves out of the JSON while there are none
+    session.out(render(template, Struct("system.dockerInfo", data)))
     return 0
+
+
+def _client(session: Session) -> dict[str, Any]:
+    """Docker's part about the command line, which is one program with the engine here."""
+    from jubako.cli.commands import version
+
+    client = version.client(session.engine.version())
+    names = ("Version", "DefaultAPIVersion", "GitCommit", "Os", "Arch", "BuildTime", "Context")
+    return {
+        "Debug": session.debug,
+        **{name: client[name] for name in names},
+        "Plugins": [],
+        "Warnings": None,
+    }
 
 
 def _page(info: Any, debug: bool) -> Iterator[str]:
@@ -64,9 +81,13 @@ def _page(info: Any, debug: bool) -> Iterator[str]:
     yield " Plugins:"
     for kind in ("Volume", "Network", "Log"):
         yield f"  {kind}: {' '.join(plugins.get(kind) or ())}"
+    swarm = info.get("Swarm") or {}
+    if swarm.get("LocalNodeState"):
+        yield f" Swarm: {swarm['LocalNodeState']}"
     if info.get("Runtimes"):
         yield f" Runtimes: {' '.join(sorted(info['Runtimes']))}"
         yield f" Default Runtime: {info['DefaultRuntime']}"
+    yield from _given(info, {"InitBinary": "Init Binary"})
     if info.get("SecurityOptions"):
         yield " Security Options:"
         for option in info["SecurityOptions"]:
@@ -87,10 +108,17 @@ def _page(info: Any, debug: bool) -> Iterator[str]:
     yield f" Total Memory: {units.binary_size(info['MemTotal'])}"
     yield from _given(info, {"Name": "Name", "ID": "ID", "DockerRootDir": "Docker Root Dir"})
     yield f" Debug Mode: {_bool(info.get('Debug', False))}"
+    yield from _given(
+        info, {"HttpProxy": "HTTP Proxy", "HttpsProxy": "HTTPS Proxy", "NoProxy": "No Proxy"}
+    )
     if info.get("Labels"):
         yield " Labels:"
         yield from (f"  {label}" for label in info["Labels"])
     yield f" Experimental: {_bool(info.get('ExperimentalBuild', False))}"
+    networks = (info.get("RegistryConfig") or {}).get("InsecureRegistryCIDRs")
+    if networks:
+        yield " Insecure Registries:"
+        yield from (f"  {network}" for network in networks)
     yield f" Live Restore Enabled: {_bool(info.get('LiveRestoreEnabled', True))}"
     for place, pool in enumerate(info.get("DefaultAddressPools") or ()):
         if not place:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jubako.cli import table
 from jubako.cli.flags import STRING, Command, Flag
-from jubako.cli.inspecting import BAD_TEMPLATE
+from jubako.cli.inspecting import BAD_TEMPLATE, Struct
 from jubako.errors import InvalidArgument
 
 TYPE_CHECKING = False
@@ -20,7 +20,7 @@ COMMAND = Command("[OPTIONS]", (Flag("format", "f", STRING),))
 def run(session: Session, call: Call) -> int:
     layout = call.text("format")
     server = session.engine.version()
-    data = {"Client": _client(server), "Server": server}
+    data = {"Client": client(server), "Server": server}
     if not layout:
         session.out(_page(data))
         return 0
@@ -31,11 +31,11 @@ def run(session: Session, call: Call) -> int:
     except TemplateError as exc:
         session.report(InvalidArgument(f"template parsing error: {exc}"))
         return BAD_TEMPLATE
-    session.out(render(template, data))
+    session.out(render(template, Struct("system.versionInfo", data)))
     return 0
 
 
-def _client(server: Any) -> dict[str, Any]:
+def client(server: Any) -> dict[str, Any]:
     """There is no daemon: command line and engine are one program."""
     return {
         "Version": server["Version"],
