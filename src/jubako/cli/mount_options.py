@@ -72,7 +72,9 @@ def parse_mount(text: str) -> dict[str, Any]:
         key, has_value, value = field.partition("=")
         key = key.lower()
         if not has_value:
-            if key not in ("readonly", "ro", "volume-nocopy", "bind-nonrecursive"):
+            if key == "idmap":
+                raise ValueError("idmap needs its ranges: idmap=uids=0-1000-1;gids=0-1000-1")
+            if key not in ("readonly", "ro", "volume-nocopy", "bind-nonrecursive", "u", "chown"):
                 raise ValueError(f"invalid field '{field}' must be a key=value pair")
             value = "true"
         _set(mount, key, value, field)
@@ -89,6 +91,10 @@ def _set(mount: dict[str, Any], key: str, value: str, field: str) -> None:
         mount["Target"] = value
     elif key in ("readonly", "ro"):
         mount["ReadOnly"] = _bool(key, value)
+    elif key in ("u", "chown"):
+        mount["Chown"] = _bool(key, value)
+    elif key == "idmap":
+        mount["IDMap"] = value
     elif key == "consistency":
         mount["Consistency"] = value.lower()
     elif key.startswith("bind-"):

@@ -24,6 +24,7 @@ _MODES = (
     PROPAGATION,
     frozenset(("nocopy",)),
     frozenset(("consistent", "cached", "delegated")),
+    frozenset(("U",)),
 )
 _TYPES = {
     "bind": "BindOptions",
@@ -57,6 +58,8 @@ def parse_bind(text: str, volume_driver: str = "") -> MountPoint:
         spec["VolumeOptions"] = {"DriverConfig": {"Name": volume_driver}}
     if "nocopy" in words:
         spec["VolumeOptions"] = {**(spec.get("VolumeOptions") or {}), "NoCopy": True}
+    if "U" in words:
+        spec["Chown"] = True
     propagation = next((word for word in words if word in PROPAGATION), None)
     if propagation:
         spec["BindOptions"] = {"Propagation": propagation}
@@ -99,7 +102,8 @@ def parse_volumes_from(text: str) -> tuple[str, str]:
     container, _, mode = text.partition(":")
     words = mode.split(",")
     if mode and (
-        not valid_mode(mode) or any(word in PROPAGATION or word == "nocopy" for word in words)
+        not valid_mode(mode)
+        or any(word in PROPAGATION or word in ("nocopy", "U") for word in words)
     ):
         raise InvalidArgument(f"invalid mode: {mode}", subject=text)
     return container, mode or "rw"
@@ -155,6 +159,11 @@ def _point(spec: Mount) -> MountPoint:
         point["Propagation"] = (spec.get("BindOptions") or {}).get(
             "Propagation"
         ) or DEFAULT_PROPAGATION
+    elif spec["Type"] == "image":
+        point["Source"] = spec["Source"]
+        point["RW"] = False  # the layers belong to everybody who uses the image
+    if spec.get("Chown"):
+        point["Chown"] = True
     return point
 
 
@@ -170,21 +179,20 @@ def _check(spec: Mount) -> None:
         _check_bind(spec)
     elif kind == "volume":
         subpath = (spec.get("VolumeOptions") or {}).get("Subpath")
-        if subpath:
-            if not spec.get("Source"):
-                raise InvalidArgument("must not set Subpath when using anonymous volumes")
-            if not _is_local(subpath):
-                raise InvalidArgument(
-                    "subpath must be a relative path within the volume", subject=subpath
-                )
+        if subpath and not spec.get("Source"):
+            raise InvalidArgument("must not set Subpath when using anonymous volumes")
+        _check_subpath(subpath)
+    elif kind == "image":
+        if not spec.get("Source"):
+            raise InvalidArgument("field Source must not be empty", subject="Source")
+        _check_subpath((spec.get("ImageOptions") or {}).get("Subpath"))
     elif kind == "tmpfs":
         if spec.get("Source"):
             raise InvalidArgument("field Source must not be specified", subject="Source")
         tmpfs.data_of(spec.get("TmpfsOptions"))
-    elif kind in ("image", "cluster", "npipe"):
-        raise InvalidArgument(f"mount type {kind} is not supported", subject=kind)
-    else:
+    else:  # also for `cluster` and `npipe`, which want a swarm and Windows
         raise InvalidArgument("mount type unknown", subject=kind)
+    _check_ownership(spec)
 
 
 def _check_bind(spec: Mount) -> None:
@@ -203,6 +211,21 @@ def _check_bind(spec: Mount) -> None:
         raise InvalidArgument(
             "mount options conflict: ReadOnlyNonRecursive && BindOptions.ReadOnlyForceRecursive"
         )
+
+
+def _check_subpath(subpath: str | None) -> None:
+    if subpath and not _is_local(subpath):
+        raise InvalidArgument("subpath must be a relative path within the volume", subject=subpath)
+
+
+def _check_ownership(spec: Mount) -> None:
+    for key in ("Chown", "IDMap"):
+        if spec.get(key) and spec["Type"] not in ("bind", "volume"):
+            raise InvalidArgument(f"field {key} must not be specified", subject=key)
+    if spec.get("IDMap"):
+        from jubako.containers import idmaps
+
+        idmaps.parse(spec["IDMap"])
 
 
 def _check_target(target: str) -> None:

@@ -8,6 +8,7 @@ import time
 from jubako.containers import secrets as secrets_of
 from jubako.containers import support
 from jubako.containers.events import emit
+from jubako.containers.table import image_ids
 from jubako.containers.takedown import forget_locks, run_all
 from jubako.containers.times import timestamp
 from jubako.errors import InvalidArgument, NameInUse, NotFound, Unavailable
@@ -218,6 +219,7 @@ def _insert(services: Services, record: ContainerRecord, name: str | None) -> No
         record["HostConfig"],
         services.volumes,
         lambda reference: services.table.get(reference).record,
+        services.images.resolve,
     )
     created_ns = time.time_ns()
     if name:
@@ -238,7 +240,8 @@ def _insert(services: Services, record: ContainerRecord, name: str | None) -> No
 def _claim(services: Services, record: ContainerRecord, created_ns: int) -> None:
     """The row, unless the image or the name has gone meanwhile.  Raises NotFound, NameInUse."""
     with services.store.transaction():
-        services.images.use(record["ImageId"])
+        for image_id in image_ids(record):
+            services.images.use(image_id)
         services.table.insert(record, created_ns)
         emit(services.store, record, "create")
 

@@ -310,6 +310,7 @@ def _mounts(
         host,  # type: ignore[arg-type]  # a HostConfig by construction
         services.volumes,
         lambda reference: services.table.get(reference).record,
+        services.images.resolve,
     )
     hidden = {point_["Destination"] for point_ in fresh}
     return [*(point_ for point_ in kept if point_["Destination"] not in hidden), *fresh]

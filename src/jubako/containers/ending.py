@@ -114,6 +114,7 @@ def _decide(container: Container, end: End) -> Outcome:
 
 def _tell(services: Services, container: Container, end: End) -> None:
     events.network(services, container, "disconnect")
+    events.volumes(services, container, "unmount")
     if end.oom_due:
         events.emit(services.store, container.record, "oom")
     events.emit(

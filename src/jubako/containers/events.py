@@ -62,6 +62,19 @@ def network(services: Services, container: Container, action: str) -> None:
     events.emit(services.store, "network", action, actor, attributes)
 
 
+def volumes(services: Services, container: Container, action: str) -> None:
+    """`mount` or `unmount` of each of its volumes."""
+    for point in container.record["Mounts"]:
+        if point["Type"] != "volume":
+            continue
+        attributes = {"container": container.id, "driver": point["Driver"]}
+        if action == "mount":
+            attributes["destination"] = point["Destination"]
+            attributes["propagation"] = point["Propagation"]
+            attributes["read/write"] = "true" if point["RW"] else "false"
+        events.emit(services.store, "volume", action, point["Name"], attributes)
+
+
 def caller() -> dict[str, object]:
     """Who does this, for the notes of an event: user, process, and the command's name.
 

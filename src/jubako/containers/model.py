@@ -150,13 +150,19 @@ class ImageOptions(TypedDict, total=False):
 
 
 class Mount(TypedDict, total=False):
-    """A mount as a client asks for it (`--mount`)."""
+    """A mount as a client asks for it (`--mount`).
+
+    Two keys are ours, as Podman has them.  Chown: at each start everything in a bind's or volume's
+    source is given to the container's user.  IDMap: owners look different inside, see `idmaps`.
+    """
 
     Type: str
     Source: str
     Target: str
     ReadOnly: bool
     Consistency: str
+    Chown: bool
+    IDMap: str
     BindOptions: BindOptions | None
     VolumeOptions: VolumeOptions | None
     TmpfsOptions: TmpfsOptions | None
@@ -243,7 +249,9 @@ class MountPoint(TypedDict, total=False):
 
     Spec: the Mount it came from, if any.  CopyData: the image's content at Destination goes into
     the volume while that is empty.  CreateSource: a missing source directory is made at start.
-    Anonymous: the volume was made for this container alone.
+    Anonymous: the volume was made for this container alone.  KeepOwner: the volume was made with
+    an owner or mode, which the image's do not replace.  Chown: as in Mount.  ImageId: of an image's
+    files, `sha256:...`.
     """
 
     Type: str
@@ -258,6 +266,9 @@ class MountPoint(TypedDict, total=False):
     CopyData: bool
     CreateSource: bool
     Anonymous: bool
+    KeepOwner: bool
+    Chown: bool
+    ImageId: str
 
 
 class Secret(TypedDict, total=False):

@@ -124,7 +124,8 @@ def _spawn_interpreter(root: str, container_id: str, descriptors: list[int]) -> 
     for fd in descriptors:
         os.set_inheritable(fd, True)
     try:
-        return os.posix_spawn(sys.executable, argv, {**os.environ, "PYTHONPATH": package})
+        variables = {**os.environ, "PYTHONPATH": package, **trace.environment()}
+        return os.posix_spawn(sys.executable, argv, variables)
     finally:
         for fd in descriptors:
             os.set_inheritable(fd, False)
@@ -132,6 +133,7 @@ def _spawn_interpreter(root: str, container_id: str, descriptors: list[int]) -> 
 
 def main() -> None:
     """The entry point of the interpreter that `_spawn_interpreter` starts.  Never returns."""
+    trace.join_from_environment()
     root, container_id, *numbers = sys.argv[1:]
     detach(root, container_id, [int(number) for number in numbers])
 
@@ -262,6 +264,7 @@ class Monitor:
                 endpoint=self._setup.endpoint or {},
                 **health.begun(self._container.record["Config"], self._container.health),
             )
+            events.volumes(self._services, self._container, "mount")
             events.network(self._services, self._container, "connect")
             events.emit(self._services.store, self._container.record, "start")
         if not self._container.record["HostConfig"].get("AutoRemove"):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     Holders = Callable[[str], Iterable[tuple[int, str]]]
 
+OWNER_OPTIONS = frozenset(("uid", "gid", "mode"))  # of a volume that was made with an owner
 _SHARED = ("shared", "rshared")
 _SLAVE = ("slave", "rslave")
 
@@ -36,17 +37,19 @@ def resolve_mounts(
     host_config: HostConfig,
     volumes: VolumeService,
     other: Callable[[str], ContainerRecord],
+    image: Callable[[str], str],
 ) -> list[MountPoint]:
     """Decide a new container's mount points, in Docker's order of precedence.
 
     --volumes-from, then -v, then --mount; then the volumes of the image and -v TARGET where nothing
     is yet.  Named and anonymous volumes are created and their use is recorded.
-    other: the record of a container by name or ID.  HostConfig.Tmpfs stays where it is.
+    other: the record of a container by name or ID.  image: the ID of an image by its name.
+    HostConfig.Tmpfs stays where it is.
     On failure the uses are released and the volumes made for this container alone are gone.
     Raises InvalidArgument, NotFound.
     """
     try:
-        return _resolve(container_id, config, host_config, volumes, other)
+        return _resolve(container_id, config, host_config, volumes, other, image)
     except BaseException:
         for name in volumes.release(container_id):
             volumes.remove_if_unused(name)
@@ -59,6 +62,7 @@ def _resolve(
     host: HostConfig,
     volumes: VolumeService,
     other: Callable[[str], ContainerRecord],
+    image: Callable[[str], str],
 ) -> list[MountPoint]:
     points: dict[str, MountPoint] = {}
     tmpfs = {binds.clean(target) for target in host.get("Tmpfs") or ()}
@@ -84,6 +88,8 @@ def _resolve(
     for spec in host.get("Mounts") or ():
         point = binds.parse_mount(spec)
         claim(point, given)
+        if point["Type"] == "image":
+            point["ImageId"] = image(point["Source"])
         points[point["Destination"]] = volume(point) if point["Type"] == "volume" else point
     for path in sorted(config.get("Volumes") or ()):
         target = binds.clean(path)
@@ -134,6 +140,10 @@ def _with_volume(point: MountPoint, container_id: str, volumes: VolumeService) -
         result["Anonymous"] = True
     if "Spec" in point:
         result["Spec"] = point["Spec"]
+    if point.get("Chown"):
+        result["Chown"] = True
+    if OWNER_OPTIONS.intersection(made["Options"] or ()):
+        result["KeepOwner"] = True
     return result
 
 
@@ -193,7 +203,7 @@ def copy_up(rootfs_fd: int, point: MountPoint) -> bool:
             return False
         raise
     try:
-        return copy.fill(source, point["Source"])
+        return copy.fill(source, point["Source"], keep_owner=point.get("KeepOwner", False))
     finally:
         os.close(source)
 
@@ -234,6 +244,7 @@ def stage(
     *,
     opened: Mapping[str, int] | None = None,
     holders: Holders | None = None,
+    view: Callable[[str, str], None] | None = None,
 ) -> dict[str, str]:
     """Make every source of a bind ready in the caller's own mount namespace.
 
@@ -243,6 +254,7 @@ def stage(
     opened: what `open_shared` returned; the descriptors are closed.
     holders: for a volume, the (pid, path) of running containers that have it mounted, so that a
     tmpfs is shared instead of mounted twice.
+    view: mounts the files of an image, by its ID, at a path, read-only.
     Returns destination -> path to bind, for the mounts whose path is not the record's Source.
     Raises InvalidArgument, NotFound (a volume is gone), KernelError.
     """
@@ -259,6 +271,8 @@ def stage(
                 path = _volume_source(point, volumes, f"{directory}/{index}", holders)
                 if path != point["Source"]:
                     sources[target] = path
+            elif point["Type"] == "image" and view is not None:
+                sources[target] = _image_source(point, f"{directory}/{index}", view)
     finally:
         for fd in fds.values():
             os.close(fd)
@@ -331,6 +345,16 @@ def _volume_source(
     if subpath:
         return _pin_subpath(path, subpath, place)
     return path
+
+
+def _image_source(point: MountPoint, place: str, view: Callable[[str, str], None]) -> str:
+    try:
+        os.makedirs(place, mode=0o700, exist_ok=True)
+    except OSError as exc:
+        raise KernelError.from_oserror("create mount point", exc, path=place) from exc
+    view(point["ImageId"], place)
+    subpath = ((point.get("Spec") or {}).get("ImageOptions") or {}).get("Subpath")
+    return _pin_subpath(place, subpath, f"{place}-part") if subpath else place
 
 
 def _from_holder(holders: Iterable[tuple[int, str]]) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jubako.containers import events, secrets
+from jubako.containers.table import image_ids
 from jubako.containers.takedown import forget_locks
 from jubako.linux.removal import remove_tree
 from jubako.store import point
@@ -44,7 +45,8 @@ def remove_container(
         services.volumes.release(container.id)
         services.table.delete(container.id)
         events.emit(services.store, container.record, "destroy", notes=notes)
-    services.images.release(container.image_id)
+    for image_id in image_ids(container.record):
+        services.images.release(image_id)
     forget_locks(services, container.id)
 
 

@@ -123,6 +123,7 @@ def _columns(container: Container, again: bool) -> dict[str, object]:
 
 def _tell(services: Services, container: Container) -> None:
     events.network(services, container, "disconnect")
+    events.volumes(services, container, "unmount")
     events.emit(
         services.store,
         container.record,

@@ -165,7 +165,13 @@ class Setup:
             self._services.volumes,
             opened=self._shared,
             holders=self._holders,
+            view=self._mount_image,
         )
+
+    def _mount_image(self, image_id: str, target: str) -> None:
+        images = self._services.images
+        why = "the files of another image, read-only"
+        images.layers.mount_view(images.diff_ids(image_id), target, why=why)
 
     def _holders(self, volume: str) -> Iterator[tuple[int, str]]:
         """Running containers that have a volume: init's PID, and where the volume is mounted."""
@@ -187,6 +193,15 @@ class Setup:
                 self._services.table.update(self._container.id, record=self._record)
         finally:
             os.close(root)
+
+    def _owned_sources(self, root: int) -> dict[str, str]:
+        """The same, once those that ask for it belong to the container's user."""
+        sources = self._staged_sources()
+        if any(point.get("Chown") for point in self._record["Mounts"]):
+            from jubako.containers import owners
+
+            owners.give_to_user(self._record, sources, root)
+        return sources
 
     def binds(self) -> list[dict[str, Any]]:
         """The container's own mounts as OCI binds, for a root in which no process will run."""
@@ -226,7 +241,7 @@ class Setup:
                 files={name: f"{self._directory}/{name}" for name in hostfiles.NAMES},
                 network_ns=self._network_path,
                 namespaces=self._joined_namespaces(),
-                sources=self._staged_sources(),
+                sources=self._owned_sources(root),
                 shm=self._shared_memory(),
                 cdi=self._cdi_devices(host_config),
             )

@@ -409,4 +409,10 @@ def _bind(point: MountPoint, source: str, linux: Json) -> Json:
         linux["rootfsPropagation"] = "shared"
     elif propagation in ("slave", "rslave") and root != "shared":
         linux["rootfsPropagation"] = "rslave"
-    return _bind_entry(point["Destination"], source, options)
+    entry = _bind_entry(point["Destination"], source, options)
+    id_map = (point.get("Spec") or {}).get("IDMap")
+    if id_map:
+        from jubako.containers import idmaps
+
+        entry["uidMappings"], entry["gidMappings"] = idmaps.parse(id_map)
+    return entry

@@ -106,6 +106,14 @@ class Container:
         return state
 
 
+def image_ids(record: ContainerRecord) -> set[str]:
+    """Its image, and those whose files it has mounted."""
+    return {
+        record["ImageId"],
+        *(point["ImageId"] for point in record["Mounts"] if "ImageId" in point),
+    }
+
+
 class ContainerTable:
     """Reads and single changes of rows; each change is one transaction."""
 
@@ -177,8 +185,7 @@ class ContainerTable:
     def running_with(self, text: str) -> list[Container]:
         """Those that run and have `text` somewhere in their record, a piece of JSON."""
         query = (
-            "SELECT * FROM containers WHERE status IN ('running', 'paused')"
-            " AND instr(record, ?)"
+            "SELECT * FROM containers WHERE status IN ('running', 'paused') AND instr(record, ?)"
         )
         return [Container(row) for row in self._store.db.execute(query, (text,)).fetchall()]
 

@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 _INGEST = ".ingest"
 # Images that were removed by force stay until the last container that uses them is gone.
-_FORGET = "removed = 1 AND id NOT IN (SELECT image_id FROM containers)"
+_FORGET = (
+    "removed = 1 AND id NOT IN (SELECT image_id FROM containers) AND id NOT IN ("
+    "SELECT json_extract(value, '$.ImageId') FROM containers, json_each(record, '$.Mounts')"
+    " WHERE json_extract(value, '$.Type') = 'image')"
+)
 _UNUSED = "SELECT diff_id FROM layers WHERE diff_id NOT IN (SELECT diff_id FROM image_layers)"
 _NAMED_BLOBS = (
     "SELECT id FROM images",

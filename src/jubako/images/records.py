@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from jubako.oci.reference import Reference
     from jubako.store import Store
 
+# The containers (id, status) of the image ?1: made of it, or with its files mounted.
+USERS = (
+    "SELECT id, status FROM containers WHERE image_id = ?1 OR (instr(record, ?1) AND EXISTS ("
+    "SELECT 1 FROM json_each(record, '$.Mounts') WHERE json_extract(value, '$.ImageId') = ?1))"
+)
+
 _HEX = frozenset("0123456789abcdef")
 _ID_PREFIX = "sha256:"
 

@@ -76,9 +76,7 @@ class _Removal:
         return self.actions
 
     def _refuse_if_used(self, image_id: str, wanted: Reference) -> None:
-        row = self._db.execute(
-            "SELECT id FROM containers WHERE image_id = ? LIMIT 1", (image_id,)
-        ).fetchone()
+        row = self._db.execute(f"{records.USERS} LIMIT 1", (image_id,)).fetchone()
         if row is not None:
             name = wanted.tagged().familiar()
             raise Conflict(
@@ -100,9 +98,7 @@ class _Removal:
 
     def _check(self, image_id: str, *, force: bool, with_names: bool = True) -> bool:
         """Raise Conflict if something stands in the way; whether containers use the image."""
-        used = self._db.execute(
-            "SELECT id, status FROM containers WHERE image_id = ?", (image_id,)
-        ).fetchall()
+        used = self._db.execute(records.USERS, (image_id,)).fetchall()
         running = [row for row in used if row["status"] in ("running", "paused")]
         if records.children(self._db, image_id):
             raise _conflict(image_id, "image has dependent child images", hard=True)
@@ -123,9 +119,7 @@ class _Removal:
         try:
             used = self._check(image_id, force=force)
         except Conflict:
-            in_use = self._db.execute(
-                "SELECT 1 FROM containers WHERE image_id = ?", (image_id,)
-            ).fetchone()
+            in_use = self._db.execute(records.USERS, (image_id,)).fetchone()
             dangling = not records.references(self._db, image_id) and not records.children(
                 self._db, image_id
             )

@@ -8,6 +8,7 @@ obstacle.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -131,15 +132,7 @@ def _open_bind(
     try:
         if maps is not None:
             depth = AT_RECURSIVE if options.idmap == "ridmap" else 0
-            with fds.Fd(open_user_namespace(*maps)) as namespace:
-                mountapi.mount_setattr(
-                    fd,
-                    "",
-                    set=MOUNT_ATTR_IDMAP,
-                    userns_fd=namespace,
-                    flags=AT_EMPTY_PATH | depth,
-                    why="files that belong to one user on the host belong to another in there",
-                )
+            _map_ids(fd, path, maps, depth)
         put, clear = options.attributes()
         if put or clear:
             mountapi.mount_setattr(fd, "", set=put, clear=clear, flags=AT_EMPTY_PATH, why=why)
@@ -161,6 +154,29 @@ def _open_bind(
     except BaseException:
         os.close(fd)
         raise
+
+
+def _map_ids(fd: int, path: str, maps: IdMaps, depth: int) -> None:
+    with fds.Fd(open_user_namespace(*maps)) as namespace:
+        try:
+            mountapi.mount_setattr(
+                fd,
+                "",
+                set=MOUNT_ATTR_IDMAP,
+                userns_fd=namespace,
+                flags=AT_EMPTY_PATH | depth,
+                why="files that belong to one user on the host belong to another in there",
+            )
+        except KernelError as error:
+            raise KernelError(
+                "map IDs of",
+                error.errno or 0,
+                path=path,
+                hint="not every file system can: ext4, xfs, btrfs, erofs and, since Linux 6.3, "
+                "tmpfs can, overlayfs cannot"
+                if error.errno == errno.EINVAL
+                else None,
+            ) from error
 
 
 def _clone(path: str, what: str, *, recursive: bool, why: str) -> int:

@@ -3,7 +3,7 @@
     <root>/volumes/<name>/_data      the content, as Docker lays it out
     <root>/volumes/.gone-<random>    a removed volume that is still being deleted
     <root>/volumes/.new-<random>     one that is being made
-    table volumes                    name, driver, labels, options
+    table volumes                    name, driver, labels, options (the driver's; uid, gid, mode)
     table volume_uses                which container refers to which volume
 
 A row is what makes a volume exist.  Its directory is moved in place before the row is committed and

@@ -28,12 +28,12 @@ _OWN_XATTRS = ("trusted.overlay.", "user.overlay.")
 _UNSUPPORTED = (errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.EPERM)
 
 
-def fill(source_fd: int, data_path: str) -> bool:
+def fill(source_fd: int, data_path: str, *, keep_owner: bool = False) -> bool:
     """Copy the tree at `source_fd` into the volume at `data_path` (`.../<name>/_data`).
 
     Nothing happens if the volume has content.  The volume's own owner, mode and attributes become
-    those of the source's root, also when there is nothing to copy.  Only one process fills a volume
-    at a time; what was copied is on the disk when this returns.
+    those of the source's root, also when there is nothing to copy, unless `keep_owner`.  Only one
+    process fills a volume at a time; what was copied is on the disk when this returns.
     Returns whether anything was copied.  Raises KernelError; what is copied so far stays, and the
     next call goes on with it.
     """
@@ -43,7 +43,7 @@ def fill(source_fd: int, data_path: str) -> bool:
         fcntl.flock(parent_fd, fcntl.LOCK_EX)  # released with the descriptor, also by a crash
         target_fd = _open(data_path)
         try:
-            return _fill(source_fd, target_fd, parent_fd, data_path)
+            return _fill(source_fd, target_fd, parent_fd, data_path, keep_owner)
         except OSError as exc:
             if isinstance(exc, KernelError):
                 raise
@@ -54,7 +54,7 @@ def fill(source_fd: int, data_path: str) -> bool:
         os.close(parent_fd)
 
 
-def _fill(source_fd: int, target_fd: int, parent_fd: int, data_path: str) -> bool:
+def _fill(source_fd: int, target_fd: int, parent_fd: int, data_path: str, keep_owner: bool) -> bool:
     if os.listdir(target_fd) and not _exists(parent_fd, _MARKER):
         return False
     root = os.fstat(source_fd)
@@ -64,7 +64,8 @@ def _fill(source_fd: int, target_fd: int, parent_fd: int, data_path: str) -> boo
         os.close(os.open(_MARKER, flags, 0o600, dir_fd=parent_fd))
         point("volumes.fill.marked")
         _copy_tree(source_fd, target_fd)
-    _copy_attributes(source_fd, target_fd, root)
+    if not keep_owner:
+        _copy_attributes(source_fd, target_fd, root)
     if not empty:
         atomic.syncfs(data_path)
         os.unlink(_MARKER, dir_fd=parent_fd)

@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 
 from jubako.errors import Conflict, InvalidArgument, KernelError, NotFound
-from jubako.store import point
+from jubako.store import events, point
 from jubako.volumes import options as driver_options
 
 TYPE_CHECKING = False
@@ -28,6 +28,7 @@ DRIVER = "local"
 
 _NAME = r"[a-zA-Z0-9][a-zA-Z0-9_.-]+"  # compiled when it is first needed
 _MAX_NAME = 255  # it becomes the name of a directory
+_MAX_ID = (1 << 32) - 2  # the next one means "leave it" to chown(2)
 _LIST_FILTERS = frozenset(("dangling", "driver", "label", "name"))
 _PRUNE_FILTERS = frozenset(("all", "label", "label!"))
 _TRUE = ("1", "t", "T", "TRUE", "true", "True")
@@ -49,6 +50,9 @@ class VolumeService:
         driver: str = DRIVER,
         labels: Mapping[str, str] | None = None,
         options: Mapping[str, str] | None = None,
+        uid: int | None = None,
+        gid: int | None = None,
+        mode: int | None = None,
         container_id: str | None = None,
         durable: bool = True,
     ) -> dict[str, Any]:
@@ -56,6 +60,8 @@ class VolumeService:
 
         name: None or "" makes an anonymous volume with a random name.
         options: of the local driver, `type`, `o` and `device`: mounted while a container uses it.
+        uid, gid, mode: of the volume's directory, also once an image has filled it; else root's,
+        0755, until an image says otherwise.
         container_id: also record that this container uses it, in the same transaction.
         durable: on the disk when this returns (False: with the caller's next `Store.flush`).
         Returns what `inspect` returns.
@@ -76,6 +82,13 @@ class VolumeService:
             driver_options.check(wanted)
         except InvalidArgument as exc:
             raise InvalidArgument(f"create {name}: {exc}", subject=name) from exc
+        owner = _owner(name, uid, gid, mode)
+        if owner and wanted:
+            raise InvalidArgument(
+                f"create {name}: an owner cannot be set with driver options",
+                hint="set it where the volume's content lies",
+                subject=name,
+            )
         marks = dict(labels or {})
         if anonymous:
             marks[ANONYMOUS_LABEL] = ""
@@ -83,12 +96,21 @@ class VolumeService:
             row = self._find(name)
             self._make_directory(name)
             if row is None:
+                self._set_owner(name, uid, gid, mode)
                 point("volumes.create.directory")
                 db.execute(
                     "INSERT INTO volumes (name, driver, created, labels, options, anonymous)"
                     " VALUES (?, ?, ?, ?, ?, ?)",
-                    (name, DRIVER, _now(), json.dumps(marks), json.dumps(wanted), anonymous),
+                    (
+                        name,
+                        DRIVER,
+                        _now(),
+                        json.dumps(marks),
+                        json.dumps(wanted | owner),
+                        anonymous,
+                    ),
                 )
+                events.emit(self._store, "volume", "create", name, {"driver": DRIVER})
                 row = self._find(name)
             if container_id is not None:
                 self.use(name, container_id)
@@ -256,7 +278,7 @@ class VolumeService:
         _check_filters(wanted, _PRUNE_FILTERS)
         everything = all_unused or bool(_flag(wanted, "all"))
         rows = self._store.db.execute(
-            "SELECT * FROM volumes WHERE driver = ? AND options = '{}'"
+            "SELECT * FROM volumes WHERE driver = ? AND json_extract(options, '$.device') IS NULL"
             " AND name NOT IN (SELECT volume FROM volume_uses) ORDER BY name",
             (DRIVER,),
         ).fetchall()
@@ -273,6 +295,7 @@ class VolumeService:
             if self.remove_if_unused(row["name"]):
                 removed.append(row["name"])
                 freed += size
+        events.emit(self._store, "volume", "prune", "", {"reclaimed": str(freed)})
         self._store.flush()
         self.sweep()
         return removed, freed
@@ -345,6 +368,16 @@ class VolumeService:
             self._delete(fresh)
             raise KernelError.from_oserror("create volume", exc, path=final) from exc
 
+    def _set_owner(self, name: str, uid: int | None, gid: int | None, mode: int | None) -> None:
+        path = self._data(name)
+        try:
+            if uid is not None or gid is not None:
+                os.chown(path, -1 if uid is None else uid, -1 if gid is None else gid)
+            if mode is not None:
+                os.chmod(path, mode)
+        except OSError as exc:
+            raise KernelError.from_oserror("create volume", exc, path=path) from exc
+
     def _adopt(self, fresh: str, final: str) -> None:
         """The directory is there: another process was faster, or its `_data` is missing."""
         try:
@@ -368,6 +401,7 @@ class VolumeService:
                     f"remove {name}: volume is in use - [{', '.join(users)}]", subject=name
                 )
             db.execute("DELETE FROM volumes WHERE name = ?", (name,))
+            events.emit(self._store, "volume", "destroy", name, {"driver": DRIVER})
             gone = f"{self._root()}/.gone-{os.urandom(8).hex()}"
             try:
                 os.rename(f"{self._root()}/{name}", gone)
@@ -395,7 +429,8 @@ class VolumeService:
             "Scope": "local",
         }
         if size:
-            local = row["options"] == "{}"  # what is mounted from elsewhere is not ours to measure
+            # what is mounted from elsewhere is not ours to measure
+            local = not driver_options.needs_mount(json.loads(row["options"]))
             result["UsageData"] = {
                 "RefCount": len(self.users(row["name"])),
                 "Size": self.size_bytes(row["name"]) if local else -1,
@@ -419,6 +454,21 @@ def _check_name(name: str) -> None:
         )
     if len(name) > _MAX_NAME:
         raise InvalidArgument(f"create {name[:20]}...: volume name is over {_MAX_NAME} characters")
+
+
+def _owner(name: str, uid: int | None, gid: int | None, mode: int | None) -> dict[str, str]:
+    """The options that say who owns the volume, as they are stored.  Raises InvalidArgument."""
+    found = {}
+    for key, value in (("uid", uid), ("gid", gid)):
+        if value is not None:
+            if not 0 <= value <= _MAX_ID:
+                raise InvalidArgument(f"create {name}: {key} must be in range 0-{_MAX_ID}")
+            found[key] = str(value)
+    if mode is not None:
+        if not 0 <= mode <= 0o7777:
+            raise InvalidArgument(f"create {name}: mode must be in range 0-7777 (octal)")
+        found["mode"] = f"{mode:04o}"
+    return found
 
 
 def _check_filters(filters: Mapping[str, Sequence[str]], known: frozenset[str]) -> None:

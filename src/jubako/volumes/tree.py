@@ -58,13 +58,17 @@ def _open_by_steps(root_fd: int, path: str, flags: int) -> int:
         os.close(here)
 
 
-def walk(root_fd: int) -> Iterator[tuple[str, int, list[tuple[str, os.stat_result]]]]:
+def walk(
+    root_fd: int, *, stay: bool = False
+) -> Iterator[tuple[str, int, list[tuple[str, os.stat_result]]]]:
     """Every directory from the root down: (path below the root, descriptor, its entries).
 
-    Parents come before their children.  The descriptor is valid until the next step.  What
+    Parents come before their children.  The descriptor is valid until the next step.
+    stay: do not enter other file systems that are mounted below.  What
     vanishes or turns into something else meanwhile is left out.  Raises KernelError for the root.
     """
     pending = [""]
+    device = os.fstat(root_fd).st_dev
     while pending:
         path = pending.pop()
         try:
@@ -81,7 +85,7 @@ def walk(root_fd: int) -> Iterator[tuple[str, int, list[tuple[str, os.stat_resul
                 except FileNotFoundError:
                     continue
                 entries.append((name, status))
-                if stat.S_ISDIR(status.st_mode):
+                if stat.S_ISDIR(status.st_mode) and not (stay and status.st_dev != device):
                     pending.append(f"{path}/{name}" if path else name)
             yield path, fd, entries
         except OSError as exc:

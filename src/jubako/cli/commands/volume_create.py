@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jubako.cli import values
-from jubako.cli.flags import LIST, STRING, Command, Flag, Refused
+from jubako.cli.flags import INT, LIST, STRING, Command, Flag, OptionError, Refused, parse_int
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,9 +14,12 @@ COMMAND = Command(
     "[OPTIONS] [VOLUME]",
     (
         Flag("driver", "d", STRING, default="local"),
+        Flag("gid", "", INT, default=-1),
         Flag("label", "", LIST, parse=values.label),
+        Flag("mode", "", STRING),
         Flag("name", "", STRING, hidden=True),
         Flag("opt", "o", values.MAP),
+        Flag("uid", "", INT, default=-1),
     ),
     maximum=1,
 )
@@ -36,6 +39,20 @@ def run(session: Session, call: Call) -> int:
         driver=call.text("driver"),
         labels=dict(values.key_value(text) for text in call.many("label")),
         options=dict(call.many("opt")),
+        uid=_number(call, "uid"),
+        gid=_number(call, "gid"),
+        mode=_mode(call.text("mode")),
     )
     session.out(volume["Name"])
     return 0
+
+
+def _number(call: Call, name: str) -> int | None:
+    return call.number(name) if call.given(name) else None
+
+
+def _mode(text: str) -> int | None:
+    try:
+        return parse_int(text, signed=False, base=8) if text else None
+    except ValueError as exc:
+        raise OptionError(f"invalid mode: {text}") from exc

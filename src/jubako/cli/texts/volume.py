@@ -9,8 +9,11 @@ TEXTS = {
         "Create a volume",
         {
             "driver": "Specify volume driver name",
+            "gid": "Group that the volume belongs to, a number",
             "label": "Set metadata for a volume",
+            "mode": "Permissions of the volume's directory, in octal",
             "opt": "Set driver specific options",
+            "uid": "User that the volume belongs to, a number",
         },
     ),
     "volume_ls": Text(
