@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         Unsupported,
         WrongState,
     )
+    from jubako.linux.explain import Explanation
 
 __all__ = [
     "CleanupErrors",
@@ -47,6 +48,7 @@ __all__ = [
     "ContainerFailed",
     "Detached",
     "Engine",
+    "Explanation",
     "IntegrityError",
     "InvalidArgument",
     "InvalidDigest",
@@ -75,6 +77,10 @@ if not TYPE_CHECKING:  # with it mypy would accept any name
             from jubako.engine import Engine
 
             return Engine
+        if name == "Explanation":
+            from jubako.linux.explain import Explanation
+
+            return Explanation
         from jubako import errors
 
         return getattr(errors, name)

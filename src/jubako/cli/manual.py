@@ -43,6 +43,7 @@ which begins with `hint: `.
 | variable | meaning |
 |---|---|
 | `JUBAKO_ROOT` | the directory of images, containers and volumes, when `--root` does not name it |
+| `JUBAKO_EXPLAIN` | `text` or `json`: `--explain` without the flag |
 | `NO_COLOR`, `TERM=dumb` | no colours |
 
 ## Formats
@@ -61,8 +62,8 @@ _DIFFERENCES = """\
 
 - There is no daemon. `--host`, `--context`, `--config`, `--tls...` do not exist; `--root` and
   `JUBAKO_ROOT` choose between engines.
-- `--debug` prints every change of the kernel's state, as a shell command with the reason and the
-  time that it took.
+- Commands that change something have `--explain`, which tells what they make the kernel do
+  ([explain.md](explain.md)); `--debug` prints the same line by line, as it happens.
 - `bootstrap` makes a base image from a distribution's signed archive.
 - Flags that are not there yet are accepted by the parser and refused in words, with exit code 125;
   their help says so. Commands that are not there yet say what to use instead.

@@ -183,18 +183,24 @@ def _spawn(channel: int) -> int:
 
 
 def _spawn_interpreter(channel: int) -> int:
+    from jubako.linux import trace
+
     package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     code = "from jubako.containers.holder import main; main()"
     argv = [sys.executable, "-c", code, str(channel)]
     os.set_inheritable(channel, True)
     try:
-        return os.posix_spawn(sys.executable, argv, {**os.environ, "PYTHONPATH": package})
+        variables = {**os.environ, "PYTHONPATH": package, **trace.environment()}
+        return os.posix_spawn(sys.executable, argv, variables)
     finally:
         os.set_inheritable(channel, False)
 
 
 def main() -> None:
     """The entry point of the interpreter that `_spawn_interpreter` starts.  Never returns."""
+    from jubako.linux import trace
+
+    trace.join_from_environment()
     channel = int(sys.argv[1])
     os.set_inheritable(channel, False)
     _detach(channel)

@@ -41,7 +41,9 @@ def _ps(words: Sequence[str], *, strict: bool = False) -> str | None:
     """What ps prints; None when it fails, with `strict` InvalidArgument with its reason."""
     from jubako.linux import process
 
-    result = process.run(["ps", *words], timeout_s=_TIMEOUT_S, limit_bytes=_LIMIT_BYTES)
+    why = "the table of processes, of which the container's are shown"
+    argv = ["ps", *words]
+    result = process.run(argv, timeout_s=_TIMEOUT_S, limit_bytes=_LIMIT_BYTES, why=why)
     if result.status == 0:
         return result.stdout.decode(errors="replace")
     if not strict:

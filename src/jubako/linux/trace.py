@@ -95,6 +95,8 @@ class Lines:
             pass  # a trace that nobody reads any more must not stop what it describes
 
 
+_VARIABLE = "JUBAKO_TRACE"
+
 _sink: Callable[[Event], None] | None = None
 _role = ""
 _stage = ""
@@ -190,17 +192,40 @@ def listening() -> bool:
     return _sink is not None
 
 
+def invitation() -> str:
+    """What another process needs to `join`; "" when the sink is no pipe."""
+    fd = descriptor()
+    if fd < 0:
+        return ""
+    return f"/proc/{os.getpid()}/fd/{fd}:{os.fstat(fd).st_ino}"
+
+
+def join(invitation: str) -> bool:
+    """Send events to the process that the `invitation` is from; False if that has ended, also when
+    another process has its number by now."""
+    target, _, inode = invitation.rpartition(":")
+    if not target or _sink is not None:
+        return False
+    try:
+        fd = os.open(target, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    if str(os.fstat(fd).st_ino) != inode:
+        os.close(fd)
+        return False
+    set_sink(to_pipe(fd))
+    return True
+
+
 def invite(path: str) -> None:
     """Let the process that takes something down find our sink at `path` (see `accept`).
 
-    path: in a directory that only root can write to; what is there is replaced.  Does nothing when
-    the sink is no pipe.
+    path: in a directory that only root can write to; what is there is replaced.
     """
-    fd = descriptor()
-    if fd < 0:
+    text = invitation()
+    if not text:
         return
     try:
-        text = f"/proc/{os.getpid()}/fd/{fd}:{os.fstat(fd).st_ino}"
         try:
             os.symlink(text, path)
         except FileExistsError:
@@ -211,19 +236,24 @@ def invite(path: str) -> None:
 
 
 def accept(path: str) -> None:
-    """Send events to whom `path` invites to, if anybody does; a PID that is reused is noticed."""
-    if _sink is not None:
-        return
+    """Join whom `path` invites to, if anybody does."""
     try:
-        target, _, inode = os.readlink(path).rpartition(":")
-        fd = os.open(target, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        invitation = os.readlink(path)
     except OSError:
         return
-    if str(os.fstat(fd).st_ino) != inode:
-        os.close(fd)
-        return
-    set_sink(to_pipe(fd))
-    set_role("monitor")
+    if join(invitation):
+        set_role("monitor")
+
+
+def environment() -> dict[str, str]:
+    """For a new interpreter that goes on with our work: see `join_from_environment`."""
+    text = invitation()
+    return {_VARIABLE: text} if text else {}
+
+
+def join_from_environment() -> None:
+    """Join who started this interpreter, if that one is traced."""
+    join(os.environ.pop(_VARIABLE, ""))
 
 
 def traced(

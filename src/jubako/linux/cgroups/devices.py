@@ -81,4 +81,5 @@ def apply_v2(path: str, rules: Iterable[Mapping[str, Any]]) -> None:
     """Replace what the group may do.  Raises InvalidArgument, KernelError (EPERM: no CAP_BPF)."""
     from jubako.linux.cgroups import device_program
 
-    device_program.attach(path, Rules(rules), why="no device may be used, except these")
+    why = "which devices may be used: a program that the kernel asks each time"
+    device_program.attach(path, Rules(rules), why=why)

@@ -68,8 +68,9 @@ def of(path: str, data: str) -> str:
 def _device(name: str, data: str) -> str:
     if data == "a":
         allowed = name == "devices.allow"
-        return "every device may be used" if allowed else "no device may be used, except"
-    return "these devices (kind, numbers; read, write, make the file)"
+        return "every device may be used" if allowed else "no device may be used, to begin with"
+    may = "may" if name == "devices.allow" else "may not"
+    return f"these {may} be used (kind, numbers; r read, w write, m make a file for it)"
 
 
 def _size(data: str) -> str:

@@ -31,7 +31,7 @@ _F_SETPIPE_SZ = 1031
 # (`Explanation.lost`): the container must not wait for its description.
 _PIPE_BYTES = 1 << 20
 _READ_BYTES = 1 << 20
-# Of the numbers that a container's process gets; below 64, where its table of descriptors would grow.
+# Of the numbers that a container's process gets; below 64, where its table of them would grow.
 _OUT_OF_THE_WAY = 50
 
 

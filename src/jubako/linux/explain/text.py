@@ -84,11 +84,13 @@ class Names:
             short.append((name, self._values[-1][1] if name == "ID" else value))
 
     def shorten(self, shell: str) -> str:
-        if "'" in shell or '"' in shell:  # inside quotes a variable may be a word like others
+        if '"' in shell:  # a script, or a word that has quotes itself
             return shell
-        for name, value in self._values:
-            shell = shell.replace(value, f"${name}")
-        return shell
+        parts = shell.split("'")
+        for index in range(0, len(parts), 2):  # the others are inside of quotes
+            for name, value in self._values:
+                parts[index] = parts[index].replace(value, f"${name}")
+        return "'".join(parts)
 
 
 def _chapter(key: str, events: list[Event], names: Names, bold: bool) -> Iterator[str]:
