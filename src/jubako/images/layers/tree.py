@@ -272,7 +272,11 @@ class TreeTar(TarStream):
 
 
 def _whole_tree(tree: str | int, overlay: bool) -> Iterator[tuple[Entry, int]]:
-    root = tree if isinstance(tree, int) else os.open(tree, DIRECTORY_FLAGS)
+    # a descriptor of the caller's may be one that nothing can be read through (O_PATH)
+    if isinstance(tree, int):
+        root = os.open(".", DIRECTORY_FLAGS, dir_fd=tree)
+    else:
+        root = os.open(tree, DIRECTORY_FLAGS)
     try:
         walk = TreeWalk(root, overlay=overlay)
         if not overlay:
@@ -281,8 +285,7 @@ def _whole_tree(tree: str | int, overlay: bool) -> Iterator[tuple[Entry, int]]:
             yield mark, -1
         yield from walk
     finally:
-        if not isinstance(tree, int):
-            os.close(root)
+        os.close(root)
 
 
 def _mark(name: bytes) -> Entry:
