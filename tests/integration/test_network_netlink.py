@@ -142,7 +142,8 @@ def test_errors_name_the_command_and_the_kernels_reason(netlink: Netlink, bridge
         netlink.execute(links.add_bridge("test0"))
     assert caught.value.errno == errno.EEXIST
     assert caught.value.path == "test0"
-    assert str(caught.value) == ("ip link add test0 type bridge forward_delay 0: File exists")
+    command = "ip link add test0 type bridge forward_delay 0 stp_state 0"
+    assert str(caught.value) == f"{command}: File exists"
     with pytest.raises(KernelError) as caught:
         netlink.execute(addresses.add("192.0.2.1", 24, 9999))
     assert "(ipv4: Device not found): No such device" in str(caught.value)
@@ -166,7 +167,7 @@ def test_a_trace_shows_shell_commands_and_reasons(netlink: Netlink) -> None:
             netlink.execute(links.set_up("missing0"))
         nft.apply("add table ip test\ndelete table ip test\n", why="to try that")
     assert [(event.shell, event.why) for event in seen[:3]] == [
-        ("ip link add test1 type bridge forward_delay 0", "to try"),
+        ("ip link add test1 type bridge forward_delay 0 stp_state 0", "to try"),
         ("ip link set test1 up", ""),
         ("ip link del test1", ""),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 
@@ -43,8 +44,8 @@ def test_a_veth_pair_names_its_peer_and_namespace() -> None:
     assert peer[links.IFLA_ADDRESS] == bytes.fromhex("0242ac110002")
     assert codec.integer(peer[links.IFLA_NET_NS_FD]) == 5
     assert request.shell == (
-        "ip link add vethab master 7 type veth peer name eth0 address 02:42:ac:11:00:02 "
-        "netns /proc/self/fd/5"
+        "ip link add vethab master if7 type veth peer name eth0 address 02:42:ac:11:00:02 "
+        f"netns /proc/{os.getpid()}/fd/5"
     )
 
 
@@ -103,14 +104,14 @@ def test_routes() -> None:
     connected = routes.add("10.0.0.0/8", index=3)
     assert connected.body[1] == 8
     assert codec.integer(codec.mapping(connected.body[12:])[routes.RTA_OIF]) == 3
-    assert connected.shell == "ip route add 10.0.0.0/8 dev 3"
+    assert connected.shell == "ip route add 10.0.0.0/8 dev if3"
 
 
 def test_neighbours() -> None:
     request = neighbours.add("172.17.0.2", "02:42:ac:11:00:02", 3)
     found = codec.mapping(request.body[12:])
     assert found[neighbours.NDA_LLADDR] == bytes.fromhex("0242ac110002")
-    assert request.shell == "ip neigh replace 172.17.0.2 lladdr 02:42:ac:11:00:02 dev 3"
+    assert request.shell == "ip neigh replace 172.17.0.2 lladdr 02:42:ac:11:00:02 dev if3"
 
 
 def test_a_port_that_is_cut_off_is_disabled_and_forgotten() -> None:
