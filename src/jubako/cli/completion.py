@@ -6,6 +6,8 @@ for with `jubako ... --format`, when the user presses the key.
 
 from __future__ import annotations
 
+import re
+
 from jubako.cli import explain, help, tree
 from jubako.cli.flags import BOOL, Flag
 from jubako.cli.main import GLOBAL
@@ -18,15 +20,17 @@ if TYPE_CHECKING:
 
 SHELLS = ("bash", "fish", "zsh")
 
-# What the arguments of a command are; the others take none, or something we cannot know.
+# What the arguments of a command are, by the first of these words in its usage.
 _ARGUMENTS = {
-    "containers": "attach commit exec export kill logs pause port rename restart rm start stop top"
-    " unpause update wait container_inspect inspect",
-    "images": "create history image_inspect rmi run save tag images",
-    "networks": "network_inspect",
-    "volumes": "volume_inspect volume_rm",
-    "files": "import_",
+    "CONTAINER": "containers",
+    "NAME|ID": "containers",
+    "IMAGE": "images",
+    "REPOSITORY": "images",
+    "NETWORK": "networks",
+    "VOLUME": "volumes",
+    "file": "files",
 }
+_ARGUMENT = re.compile("|".join(map(re.escape, _ARGUMENTS)))
 _LISTS = {
     "containers": "ps --all --format '{{.Names}}'",
     "images": "images --format '{{.Repository}}:{{.Tag}}'",
@@ -55,10 +59,9 @@ def commands() -> Iterator[tuple[str, str]]:
 
 def _arguments(module: str) -> str:
     """Which list completes the arguments of a command, or ""."""
-    for kind, modules in _ARGUMENTS.items():
-        if module in modules.split():
-            return kind
-    return ""
+    usage = help.command(module).usage.replace("[VOLUME]", "")  # a name for a new one
+    found = _ARGUMENT.search(usage)
+    return _ARGUMENTS[found[0]] if found else ""
 
 
 def _names(flags: list[Flag]) -> list[str]:
