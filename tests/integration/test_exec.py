@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -394,6 +395,28 @@ def test_the_holder_is_killed(jubako: Jubako, engine: Engine, box: str) -> None:
     assert (ended["Running"], ended["ExitCode"]) == (False, 137)
     assert engine.containers.inspect(box)["ExecIDs"] is None
     assert [action for action, _ in events_of(engine)].count("exec_die") == 1
+
+
+@pytest.mark.parametrize("attached", [True, False])
+def test_a_holder_makes_itself_small(
+    jubako: Jubako, engine: Engine, box: str, attached: bool
+) -> None:
+    script = "while [ ! -e /go ]; do sleep 0.05; done; seq 100000; exit 5"
+    client = jubako.start("exec", *([] if attached else ["-d"]), "box", "sh", "-c", script)
+    if not attached:
+        assert client.wait(20) == 0
+    eventually(lambda: count(engine.containers.execs.list(box), "Pid"), "it runs")
+    row = only(engine, box)
+    command = Path(f"/proc/{holder_of(engine, row['ID'])}/cmdline")
+    eventually(lambda: b"held.resume" in command.read_bytes(), "the holder is another program")
+    assert engine.containers.execs.inspect(row["ID"])["Running"]
+    made = engine.containers.exec(box, ["touch", "/go"])
+    assert made is not None and made.communicate().status == 0
+    if attached:
+        out, _ = client.communicate(timeout=20)
+        assert (client.returncode, out.count("\n")) == (5, 100000)
+    eventually(lambda: not engine.containers.execs.inspect(row["ID"])["Running"], "it ends")
+    assert engine.containers.execs.inspect(row["ID"])["ExitCode"] == 5
 
 
 def test_nothing_runs_after_a_reboot(engine: Engine, box: str) -> None:

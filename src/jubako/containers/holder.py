@@ -27,6 +27,7 @@ import os
 import socket
 import sys
 
+from jubako.containers.held import MAX_BYTES, RECORDED
 from jubako.errors import KernelError, Unavailable
 
 TYPE_CHECKING = False
@@ -36,9 +37,7 @@ if TYPE_CHECKING:
     from jubako.store import Store
 
 EXIT_NOT_STARTED = 126  # of an exec whose program could not be started, whatever the reason
-MAX_BYTES = 1 << 16  # of a message
 MAX_FDS = 8  # with a message
-RECORDED = b"recorded"
 
 _prepared: Holder | None = None
 

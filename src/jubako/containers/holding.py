@@ -1,10 +1,11 @@
-"""The holder: the small process beside each exec, which is the parent of its process.
+"""The holder: the small process beside each exec, which is the parent of its process; its start.
 
 It is made, told what to do and asked by `jubako.containers.holder`.  While the command lives, the
 command records what happens to the exec, because it has the database open anyway.  When the command
 has gone, the holder does, and reads what the process writes: it has the reading ends of the pipes,
 or the terminal, too.  When the holder dies, the process dies (PR_SET_PDEATHSIG), and whoever looks
-at the exec next records that; see `jubako.containers.exec_table`.
+at the exec next records that; see `jubako.containers.exec_table`.  What it does while the process
+runs is in `jubako.containers.held`.
 
 An order is a JSON object:
 
@@ -23,28 +24,20 @@ import errno
 import gc
 import json
 import os
-import select
 import signal
 import socket
-import time
 
-from jubako.containers import report
-from jubako.containers.holder import EXIT_NOT_STARTED, MAX_BYTES, MAX_FDS, RECORDED
-from jubako.errors import JubakoError, KernelError, StartError
+from jubako.containers import held, report
+from jubako.containers.holder import EXIT_NOT_STARTED, MAX_FDS
+from jubako.errors import KernelError, StartError
 from jubako.linux import fds, prctl, trace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
-    from jubako.containers.exec_table import ExecTable
     from jubako.runtime import Process
 
-_READ_BYTES = 1 << 16
-_MAX_SIZE_BYTES = 64  # of a datagram: a RESIZE frame
-_PATIENCE_S = 0.3  # for a command to record the end, which takes a millisecond
-_RETRY_S = 0.5
 _START_PATH = ("jubako.containers.exec_process", "jubako.containers.running", "jubako.runtime")
 
 
@@ -53,22 +46,35 @@ def hold(channel: socket.socket) -> None:
     _leave_caller(channel.fileno())
     for name in _START_PATH:
         __import__(name)
-    data, received, _, _ = socket.recv_fds(channel, MAX_BYTES, MAX_FDS)
+    data, received, _, _ = socket.recv_fds(channel, held.MAX_BYTES, MAX_FDS)
     if not data:
         return  # there is nothing to do after all
     for fd in received:
         os.set_inheritable(fd, False)
-    with open(received[0], "rb") as file:
-        file.seek(0)
-        order = json.loads(file.read())
-    log = _Log(order)
+    memory, *descriptors = received
+    order = held.read_order(memory)
     try:
-        process, drains = _start(order, received[1:])
+        process, drains = _start(order, descriptors)
     except BaseException as exc:
         code = exc.exit_code if isinstance(exc, StartError) else EXIT_NOT_STARTED
-        _tell(channel, {"error": report.pack_error(exc)}, lambda: log.failed(code))
-    else:
-        _Held(channel, log, process, drains, order["sizes"]).serve()
+        error = {"error": report.pack_error(exc)}
+        held.tell(channel, error, lambda: held.Log(memory).failed(code))
+        return
+    console = -1 if process.console is None else process.console
+    sizes = _listen(order["sizes"]) if console >= 0 else -1
+    with contextlib.suppress(OSError):  # the command was killed meanwhile
+        answer = json.dumps({"pid": process.pid}).encode()
+        socket.send_fds(channel, [answer], [fd for fd in (process.pidfd, console) if fd >= 0])
+    trace.set_sink(None)  # what follows is no part of the command's work
+    held.Held(
+        memory,
+        channel,
+        process.pid,
+        process.pidfd,
+        console=console,
+        sizes=sizes,
+        drains=drains,
+    ).serve()
 
 
 def _leave_caller(channel: int) -> None:
@@ -123,154 +129,12 @@ def _start(order: dict[str, Any], descriptors: list[int]) -> tuple[Process, list
     return process, [fd for name, fd in streams.items() if name.startswith("drain_")]
 
 
-class _Held:
-    """A running process and what the holder has of it."""
-
-    def __init__(
-        self,
-        channel: socket.socket,
-        log: _Log,
-        process: Process,
-        drains: list[int],
-        size_path: str,
-    ):
-        self._channel = channel
-        self._log = log
-        self._process = process
-        self._drains = drains
-        self._size_path = size_path
-        self._sizes: socket.socket | None = None
-
-    def serve(self) -> None:
-        """Until the process ends; then let that be recorded."""
-        from jubako.linux import pidfd
-
-        process = self._process
-        descriptors = [process.pidfd]
-        if process.console is not None:
-            descriptors.append(process.console)
-            self._listen()
-        with contextlib.suppress(OSError):  # the command was killed meanwhile
-            answer = json.dumps({"pid": process.pid}).encode()
-            socket.send_fds(self._channel, [answer], descriptors)
-        trace.set_sink(None)  # what follows is no part of the command's work
-        self._watch()
-        status = pidfd.wait(process.pidfd)
-        assert status is not None
-        if self._sizes is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(self._size_path)
-        _tell(self._channel, {"exited": status}, lambda: self._log.ended(status, process.pid))
-
-    def _listen(self) -> None:
-        """Open the socket on which `resize` says how large the terminal is to be."""
-        sizes = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        sizes.setblocking(False)
-        try:
-            sizes.bind(self._size_path)
-        except OSError:  # the container has just ended
-            sizes.close()
-        else:
-            self._sizes = sizes
-
-    def _watch(self) -> None:
-        poll = select.poll()
-        poll.register(self._process.pidfd, select.POLLIN)
-        poll.register(self._channel, select.POLLIN)
-        if self._sizes is not None:
-            poll.register(self._sizes, select.POLLIN)
-        while True:
-            ready = {fd for fd, _ in poll.poll()}
-            if self._process.pidfd in ready:
-                return
-            if self._channel.fileno() in ready:  # the command has gone: it says nothing before
-                poll.unregister(self._channel)
-                self._take_over(poll)
-            if self._sizes is not None and self._sizes.fileno() in ready:
-                self._resize(self._sizes)
-            for fd in [fd for fd in self._drains if fd in ready]:
-                if not _drain(fd):
-                    poll.unregister(fd)
-                    self._drains.remove(fd)
-
-    def _take_over(self, poll: select.poll) -> None:
-        with contextlib.suppress(JubakoError):  # then it cannot be signalled, but goes on
-            self._log.started(self._process.pid)
-        for fd in self._drains:
-            os.set_blocking(fd, False)
-            poll.register(fd, select.POLLIN)
-
-    def _resize(self, sizes: socket.socket) -> None:
-        from jubako.containers.frames import Decoder, decode_resize
-        from jubako.linux import pty
-
-        console = self._process.console
-        with contextlib.suppress(JubakoError):  # nobody of ours sent that
-            for _, payload in Decoder().feed(sizes.recv(_MAX_SIZE_BYTES)):
-                rows, columns = decode_resize(payload)
-                if rows and columns and console is not None:
-                    pty.set_size(console, columns, rows)
-
-
-class _Log:
-    """The exec's row, for when the command does not write it.
-
-    The rows' changes say nothing twice: it does not matter whether the command has done it too.
-    """
-
-    def __init__(self, order: dict[str, Any]):
-        self._order = order
-        self._opened: ExecTable | None = None
-
-    @property
-    def _table(self) -> ExecTable:
-        if self._opened is None:
-            from jubako.containers.exec_table import ExecTable
-            from jubako.store import Store
-
-            store = Store(self._order["root"])
-            store.use_reserve()
-            self._opened = ExecTable(store)
-        return self._opened
-
-    def started(self, pid: int) -> None:
-        self._table.started(self._order["exec"], pid, self._order["record"])
-
-    def ended(self, status: int, pid: int) -> None:
-        self._table.ended(self._order["container"]["record"], self._order["exec"], status, pid)
-
-    def failed(self, code: int) -> None:
-        self._table.failed(self._order["exec"], code)
-
-
-def _tell(channel: socket.socket, message: dict[str, Any], record: Callable[[], None]) -> None:
-    """Tell the command what has happened, and record it unless the command does.
-
-    Nobody else knows it, so it is tried again for as long as the disk is full.
-    """
+def _listen(path: str) -> int:
+    """The socket on which `resize` says how large the terminal is to be; -1 without."""
+    sizes = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
-        channel.send(json.dumps(message).encode())
-        poll = select.poll()
-        poll.register(channel, select.POLLIN)
-        if poll.poll(_PATIENCE_S * 1000) and channel.recv(MAX_BYTES) == RECORDED:
-            return
-    except OSError:
-        pass  # it has gone
-    while True:
-        try:
-            record()
-            return
-        except KernelError as exc:
-            if exc.errno != errno.ENOSPC:
-                raise
-        time.sleep(_RETRY_S)
-
-
-def _drain(fd: int) -> bool:
-    """Read and forget what is there; False at the end."""
-    try:
-        return bool(os.read(fd, _READ_BYTES))
-    except BlockingIOError:
-        return True
-    except OSError:  # EIO: a pty whose last slave was closed
-        return False
+        sizes.bind(path)
+    except OSError:  # the container has just ended
+        sizes.close()
+        return -1
+    return sizes.detach()
