@@ -43,4 +43,6 @@ def test_python(root_dir: Path, busybox_tar: Path, tmp_path: Path, repository: P
         "web",
         "True",
         "['base:later', 'base:latest']",
+        "True ['Config.Hostname', 'Config.Env.WHO']",
+        "    image: base",
     ]
