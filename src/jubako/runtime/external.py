@@ -22,6 +22,7 @@ from jubako.errors import (
     WrongState,
 )
 from jubako.linux import atomic, pidfd, prctl, process
+from jubako.linux.shell import join
 from jubako.linux.trace import traced
 from jubako.runtime import words
 from jubako.runtime.interface import OpenStdio, Process, Stdio
@@ -105,7 +106,8 @@ class ExternalRuntime:
                 listener = _listen(console_path)
                 argv += ["--console-socket", console_path]
                 stdio = Stdio()
-            status, console = _spawn([*argv, container_id], stdio, listener)
+            why = f"the runtime does all of `{command[0]}`, and does not tell what"
+            status, console = _spawn([*argv, container_id], stdio, listener, why=why)
             if status != 0:
                 raise self._failure(_last_error(log) or f"exit status {status}", command[0])
             with open(pid_file, encoding="ascii") as file:
@@ -195,7 +197,9 @@ class ExternalRuntime:
     def _run(self, *command: str, of: str = "", stdin: bytes = b"") -> bytes:
         container_id = of or command[-1]
         argv = [self._program, "--root", self._state_dir, "--log-format", "json", *command]
-        done = process.run(argv, stdin=stdin, timeout_s=TIMEOUT_S, why=f"{command[0]} container")
+        done = process.run(
+            argv, stdin=stdin, timeout_s=TIMEOUT_S, why=f"the runtime does all of `{command[0]}`"
+        )
         if done.status == 0:
             return done.stdout
         reason = _readable(done.stderr.decode(errors="replace"))
@@ -249,9 +253,13 @@ def _listen(path: str) -> socket.socket:
     return listener
 
 
-@traced(lambda argv, stdio, listener: " ".join(argv))
+@traced(
+    lambda argv, stdio, listener, *, why="": join(argv),
+    op="run",
+    facts=lambda argv, stdio, listener, *, why="": {"argv": list(argv)},
+)
 def _spawn(
-    argv: Sequence[str], stdio: Stdio, listener: socket.socket | None
+    argv: Sequence[str], stdio: Stdio, listener: socket.socket | None, *, why: str = ""
 ) -> tuple[int, int | None]:
     """Run to the end with descriptors of the caller's; the terminal that comes by the socket."""
     high: list[int] = []

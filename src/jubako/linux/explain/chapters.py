@@ -32,7 +32,7 @@ CHAPTERS = {
     "entering": Chapter(
         "Into the running container",
         "There is nothing that one could be inside of. A process that enters the namespaces of a "
-        "container's first process sees what that one sees; that is all that `exec` means.",
+        "container's first process sees what that one sees: that is all that `exec` does, and `cp`.",
     ),
     "network": Chapter(
         "A network of its own",
@@ -196,7 +196,7 @@ def _freezes(event: Event) -> bool:
 
 def _of_namespaces(event: Event) -> str:
     kinds = event.facts.get("namespaces", [])
-    if event.role == "exec":
+    if event.role == "exec" or (not event.role and kinds == ["mount"]):
         return "entering"
     if event.role == "init" or "pid" in kinds or "user" in kinds:
         return "isolation"
@@ -213,7 +213,7 @@ def _of_mount(event: Event) -> str:
         return "layers"
     if event.facts.get("target") == "/":
         return "watch"
-    return "view"
+    return "view" if event.role else "layers"
 
 
 def _of_setting(path: str) -> str:
