@@ -244,7 +244,7 @@ def test_secrets_have_names_and_places() -> None:
         "source": "b",
         "target": "/etc/b",
         "uid": "5",
-        "mode": "0400",
+        "mode": 0o400,
     }
     assert "Kept" not in program.write(found)
 

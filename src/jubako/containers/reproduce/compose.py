@@ -239,7 +239,7 @@ class _Writer:
                 declared[name] = {"environment": entry.get("Env") or "VARIABLE"}
             use: Json = {"source": name, "target": entry["Target"]}
             use.update({key.lower(): str(entry[key]) for key in ("Uid", "Gid") if entry[key]})
-            use["mode"] = f"{entry['Mode']:04o}"
+            use["mode"] = entry["Mode"]  # decimal: readers differ about what 0400 and "0400" are
             used.append(use)
         if used:
             self._service["secrets"] = used
