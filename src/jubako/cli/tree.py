@@ -106,6 +106,7 @@ TOP: dict[str, str] = {
     "update": "update",
     "version": "version",
     "wait": "wait",
+    "why": "why",
 }
 
 ALIASES: dict[str, dict[str, str]] = {

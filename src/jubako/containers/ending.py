@@ -95,7 +95,7 @@ def record(services: Services, container_id: str, end: End) -> Outcome:
             columns.update(NOTHING_LEFT)
         services.table.update(container.id, **columns)
         samples.keep(services, container.id, end.sample)
-        _tell(services, container, end)
+        _tell(services, container, end, outcome)
     return outcome
 
 
@@ -112,7 +112,12 @@ def _decide(container: Container, end: End) -> Outcome:
     return Outcome(False, restart.next_delay_s(end.delay_s, end.ran_s) if again else None)
 
 
-def _tell(services: Services, container: Container, end: End) -> None:
+def _tell(services: Services, container: Container, end: End, outcome: Outcome) -> None:
+    notes: dict[str, object] = {}
+    if end.errors:
+        notes["error"] = end.error
+    if outcome.restart_s is not None:
+        notes["restart_s"] = outcome.restart_s
     events.network(services, container, "disconnect")
     events.volumes(services, container, "unmount")
     if end.oom_due:
@@ -123,7 +128,7 @@ def _tell(services: Services, container: Container, end: End) -> None:
         "die",
         exitCode=end.code,
         execDuration=int(end.ran_s),
-        notes={"error": end.error} if end.errors else None,
+        notes=notes,
     )
 
 

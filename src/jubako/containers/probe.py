@@ -165,7 +165,8 @@ class Probe:
             status: str = after["Status"]
             if status != container.health["Status"]:
                 action = f"health_status: {status}"
-                events.emit(self._services.store, container.record, action)
+                said = {"output": result["Output"], "exit_code": result["ExitCode"]}
+                events.emit(self._services.store, container.record, action, notes=said)
             return status
 
     def _act(self, container: Container) -> None:

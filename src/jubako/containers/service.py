@@ -45,6 +45,10 @@ class ContainerService:
 
         return Lifecycle(self._services)
 
+    def settle(self) -> None:
+        """Repair what crashes left, once for each engine object, as every method does first."""
+        self._recover()
+
     def _recover(self) -> None:
         """Once for each engine object, before it looks at any state."""
         if not self._recovered:

@@ -56,6 +56,21 @@ class SystemService:
             follow=follow,
         )
 
+    def why(self, reference: str) -> dict[str, Any]:
+        """What happened to a container, also to one that was removed.
+
+        reference: a name, an ID or the beginning of one.
+        Returns Id, Name, Image, Removed, Status, EarlierOfThisName (removed containers that had
+        the same name), Findings and Timeline.  A finding has Kind, Level (`ok`, `note`,
+        `problem`), Text in plain words, Facts for programs, and At when it has a time.  The kinds:
+        state, start, end, oom, restart, health, resources, network.
+        Raises NotFound, Conflict (several IDs begin so).
+        """
+        from jubako.system.why import why
+
+        self._containers.settle()
+        return why(self._services, reference)
+
     def disk_usage(self) -> dict[str, Any]:
         """What takes how much space: the API's DiskUsage object.
 

@@ -59,6 +59,12 @@ TEXTS = {
         {"timeout": "Seconds to wait before killing the containers"},
     ),
     "system_recover": Text("Put state and kernel back in step after a crash"),
+    "why": Text(
+        "Tell what happened to a container, also to one that was removed",
+        {
+            "format": INSPECT_FORMAT,
+        },
+    ),
     "help": Text("Help about the command"),
     "completion": Text("Generate the autocompletion script for a shell"),
 }
