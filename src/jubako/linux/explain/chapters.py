@@ -32,7 +32,7 @@ CHAPTERS = {
     "entering": Chapter(
         "Into the running container",
         "There is nothing that one could be inside of. A process that enters the namespaces of a "
-        "container's first process sees what that one sees: that is all that `exec` does, and `cp`.",
+        "container's first process sees what that one sees: that is all that `exec` and `cp` do.",
     ),
     "network": Chapter(
         "A network of its own",
