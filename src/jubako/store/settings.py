@@ -16,7 +16,6 @@ from __future__ import annotations
 import os
 
 from jubako.errors import InvalidArgument, KernelError
-from jubako.golang.duration import parse_duration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -127,6 +126,8 @@ def _interval(value: object) -> float:
 
 def _seconds(key: str, value: object) -> float:
     """A duration as Go writes it: `168h`, `1h30m`, `0`."""
+    from jubako.golang.duration import parse_duration  # few roots say any
+
     try:
         nanoseconds = parse_duration(_text(key, value))
     except ValueError as exc:
