@@ -156,10 +156,11 @@ def _possible(words: list[str], image: dict[str, Any]) -> bool:
     from jubako.errors import InvalidArgument
 
     try:
-        built(words, image)
+        _, host = built(words, image)
     except InvalidArgument:
         return False
-    return True
+    targets = [mount["Target"] for mount in host.get("Mounts", ())]
+    return len(targets) == len(set(targets))  # `create` refuses two mounts at one place
 
 
 @settings(max_examples=60, deadline=None)
