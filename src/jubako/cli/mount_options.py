@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from jubako.cli.flags import parse_bool, parse_int
-from jubako.cli.units import parse_bytes
+from jubako.golang.size import parse_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

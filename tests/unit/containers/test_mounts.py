@@ -25,7 +25,7 @@ class Resolver:
         self, name: str, host: dict[str, Any] | None = None, **request: Any
     ) -> list[dict[str, Any]]:
         merged, merged_host, _ = config.merge({"Cmd": ["x"], **request}, host or {}, None)
-        points = resolve_mounts(name, merged, merged_host, self.volumes, self._other)
+        points = resolve_mounts(name, merged, merged_host, self.volumes, self._other, self._image)
         self.records[name] = {"Id": name, "Mounts": points}
         return [dict(point) for point in points]
 
@@ -34,6 +34,10 @@ class Resolver:
             return self.records[reference]
         except KeyError:
             raise NotFound(f"No such container: {reference}") from None
+
+    @staticmethod
+    def _image(reference: str) -> str:
+        return f"id-of-{reference}"
 
     def names(self) -> list[str]:
         return [volume["Name"] for volume in self.volumes.list()]
@@ -143,3 +147,17 @@ def test_volume_of_another_driver(resolve: Resolver) -> None:
 def test_image_volume_at_the_root_is_refused(resolve: Resolver) -> None:
     with pytest.raises(InvalidArgument, match="destination can't be '/'"):
         resolve("c", Volumes={"/": {}})
+
+
+def test_the_files_of_an_image(resolve: Resolver) -> None:
+    mount = {"Type": "image", "Source": "busybox", "Target": "/i", "ReadOnly": False}
+    (point,) = resolve("c", {"Mounts": [mount]})
+    assert (point["RW"], point["Source"], point["ImageId"]) == (False, "busybox", "id-of-busybox")
+    assert resolve.names() == []
+
+
+def test_a_volume_that_has_an_owner_keeps_it(resolve: Resolver) -> None:
+    resolve.volumes.create("mine", uid=33, mode=0o2770)
+    mine, other = resolve("c", {"Binds": ["mine:/m:U", "other:/o"]})
+    assert (mine.get("KeepOwner"), mine.get("Chown")) == (True, True)
+    assert (other.get("KeepOwner"), other.get("Chown")) == (None, None)

@@ -70,4 +70,4 @@ def _copy_to(session: Session, call: Call, container: str, source: str, path: st
 def _report(session: Session, call: Call, size_bytes: int, where: str) -> None:
     quiet = call.flag("quiet") if call.given("quiet") else not is_terminal(1)
     if not quiet:
-        session.err(f"Successfully copied {units.human_size(size_bytes)} to {where}")
+        session.err(f"Successfully copied {units.human_size(size_bytes, digits=3)} to {where}")

@@ -31,6 +31,7 @@ from jubako.images.tar import (
 )
 from jubako.linux.atomic import write_all
 from jubako.linux.copyfile import copy_data
+from jubako.linux.openat2 import RESOLVE_NO_XDEV, openat2
 from jubako.linux.statfs import is_kernel_view
 
 TYPE_CHECKING = False
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 _MAX_IMPLIED = 1_000_000  # directories that an archive may use without an entry for them
 _MAX_ID = (1 << 32) - 2  # the next one means "leave it" to chown(2)
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_LOOK = os.O_PATH | os.O_NOFOLLOW
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _TYPES = {CHARACTER: stat.S_IFCHR, BLOCK: stat.S_IFBLK, FIFO: stat.S_IFIFO}
 
@@ -90,11 +92,9 @@ class Placer:
         try:
             self._place(entry, path, content)
         except OSError as exc:
-            shown = self._name(path)
-            if exc.errno == errno.EBUSY:
-                hint = "it is a mount of the container"
-                raise KernelError("replace", errno.EBUSY, path=shown, hint=hint) from exc
-            raise KernelError.from_oserror("copy", exc, path=shown) from exc
+            if isinstance(exc, KernelError) and exc.hint:
+                raise
+            raise KernelError.from_oserror("copy", exc, path=self._name(path)) from exc
 
     def finish(self) -> None:
         """Directories get their times last: what was made in them has changed them."""
@@ -118,6 +118,8 @@ class Placer:
                 return
             if there == stat.S_IFDIR:
                 raise self._clash("directory", path, "non-directory")
+            if there:
+                self._refuse_mount(parent, base, path)
             name = b".new-" + os.urandom(8).hex().encode() if there else base
             try:
                 if origin is not None:
@@ -208,6 +210,28 @@ class Placer:
             set_xattrs(b"/proc/self/fd/%d/%s" % (parent, name), entry)
         times = (entry.mtime_ns, entry.mtime_ns)
         os.utime(name, ns=times, dir_fd=parent, follow_symlinks=False)
+
+    def _refuse_mount(self, parent: int, base: bytes, path: bytes) -> None:
+        """A file that is a mount, as /etc/hosts is, is never replaced.
+
+        The kernel would only refuse that in the container's own mount namespace; from here the
+        rename would take the mount away from the container.
+        """
+        try:
+            os.close(openat2(parent, os.fsdecode(base), _LOOK, resolve=RESOLVE_NO_XDEV))
+            return
+        except KernelError as exc:
+            if exc.errno == errno.ENOENT:
+                return  # somebody has just removed it
+            if exc.errno not in (errno.EXDEV, errno.ENOSYS, errno.EPERM):
+                raise
+            mounted = exc.errno == errno.EXDEV
+        if not mounted:  # without openat2, before Linux 5.6
+            status = os.stat(base, dir_fd=parent, follow_symlinks=False)
+            mounted = status.st_dev != os.fstat(parent).st_dev
+        if mounted:
+            hint = "something is mounted there"
+            raise KernelError("replace", errno.EBUSY, path=self._name(path), hint=hint)
 
     def _refuse_views(self, fd: int) -> None:
         if is_kernel_view(fd):
