@@ -10,7 +10,6 @@ import signal
 from jubako.containers.frames import write_all
 from jubako.containers.terminal import DetachFilter, SignalPipe, Terminal, parse_detach_keys
 from jubako.errors import KernelError
-from jubako.linux import pidfd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -88,6 +87,8 @@ class Execution:
 
     def signal(self, number: int) -> None:
         """Send a signal to the process; nothing happens if it has ended."""
+        from jubako.linux import pidfd
+
         try:
             pidfd.send_signal(self._started.pidfd, number, why="the signal was sent to the command")
         except KernelError as exc:

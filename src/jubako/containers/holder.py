@@ -43,13 +43,14 @@ _prepared: Holder | None = None
 
 
 def prepare() -> None:
-    """Say that this process will execute something soon: the next exec uses what this makes.
+    """Say that this process will execute one thing and end: the next exec uses what this makes.
 
-    Worth it before the engine is opened.  Raises KernelError.
+    Worth it before the engine is opened.  The holder is a child of this process, and a zombie from
+    its end to that of this process.  Raises KernelError.
     """
     global _prepared
     if _prepared is None:
-        _prepared = Holder()
+        _prepared = Holder(ours=True)
 
 
 def take(store: Store) -> Holder:
@@ -68,22 +69,30 @@ class Holder:
     pid: of the process.
     """
 
-    def __init__(self) -> None:
-        """Make it.  The calling process has not opened the database.  Raises KernelError."""
+    def __init__(self, *, ours: bool = False) -> None:
+        """Make it.  The calling process has not opened the database.
+
+        ours: a child of the calling process, which does not wait for it; else it is nobody's, and
+        the host's init reaps it.  Raises KernelError.
+        """
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             try:
-                between = _spawn(theirs.fileno())
+                child = _spawn(theirs.fileno(), ours=ours)
             except OSError as exc:
                 self._channel.close()
                 raise KernelError.from_oserror("exec: fork", exc) from exc
+        self.pid = child if ours else self._told(child)
+
+    def _told(self, between: int) -> int:
+        """The PID that a holder tells whose parent is `between`."""
         with contextlib.suppress(ChildProcessError):  # the caller ignores SIGCHLD
             os.waitpid(between, 0)
         told = self._channel.recv(MAX_BYTES)
         if not told:
             self._channel.close()
             raise Unavailable("exec: no process can be made that holds it")
-        self.pid = int(told)
+        return int(told)
 
     def start(self, order: dict[str, Any], descriptors: list[int]) -> Started:
         """Let it start a process, and wait until the program is being executed.
@@ -167,17 +176,17 @@ def _acknowledge(channel: socket.socket) -> None:
         channel.send(RECORDED)
 
 
-def _spawn(channel: int) -> int:
-    """Make the process that becomes the holder's parent; its PID.
+def _spawn(channel: int, *, ours: bool) -> int:
+    """Make the process that becomes the holder, or else its parent; its PID.
 
     A process with threads must not fork and go on in Python (fork(2)): there a new interpreter
     does the same.
     """
-    if len(os.listdir("/proc/self/task")) > 1:
+    if not ours and len(os.listdir("/proc/self/task")) > 1:
         return _spawn_interpreter(channel)
     child = os.fork()
     if child == 0:
-        _detach(channel)
+        _detach(channel, further=not ours)
     return child
 
 
@@ -202,16 +211,20 @@ def main() -> None:
     trace.join_from_environment()
     channel = int(sys.argv[1])
     os.set_inheritable(channel, False)
-    _detach(channel)
+    _detach(channel, further=True)
 
 
-def _detach(channel: int) -> NoReturn:
-    """In a child of the command: fork the holder, away from the session, and end."""
+def _detach(channel: int, *, further: bool) -> NoReturn:
+    """In a child of the command: leave the session and be the holder.
+
+    further: fork once more, so that the holder is nobody's child.
+    """
     try:
         os.setsid()
-        if os.fork() == 0:
+        if not further or os.fork() == 0:
             end = socket.socket(fileno=channel)
-            end.send(str(os.getpid()).encode())  # at once: the command waits for it
+            if further:
+                end.send(str(os.getpid()).encode())
             from jubako.containers.holding import hold
 
             hold(end)
