@@ -472,31 +472,28 @@ class ContainerService:
         since: float | None = None,
         until: float | None = None,
         timestamps: bool = False,
+        details: bool = False,
         stdout: bool = True,
         stderr: bool = True,
     ) -> Iterator[tuple[str, bytes]]:
-        """What it has written: pairs of stream (`stdout`, `stderr`) and bytes.
+        """What it has written: pairs of stream (`stdout`, `stderr`) and bytes, of one line or more.
 
         follow: go on until it ends.  tail: only so many of the last records.
         since, until: seconds since 1970.  timestamps: put the time before each line.
+        details: put the attributes before each line that its log options asked for.
         Raises Unsupported when its log driver keeps nothing.
         """
+        from jubako.containers.logs.render import Renderer
         from jubako.containers.reading import read_logs
 
         container = self._get(reference)
         wanted = {name for name, yes in (("stdout", stdout), ("stderr", stderr)) if yes}
         if not wanted:
             raise InvalidArgument("You must choose at least one stream")
-        return read_logs(
-            self._services,
-            container,
-            follow=follow,
-            tail=tail,
-            since=since,
-            until=until,
-            timestamps=timestamps,
-            streams=wanted,
+        renderer = Renderer(
+            streams=wanted, since_s=since, until_s=until, timestamps=timestamps, details=details
         )
+        return read_logs(self._services, container, renderer, follow=follow, tail=tail, since=since)
 
     # inside
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jubako.cli.flags import LATER, STRING, Command, Flag, parse_int
+from jubako.cli.flags import STRING, Command, Flag, parse_int
 from jubako.cli.session import write_all
 from jubako.errors import InvalidArgument
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 COMMAND = Command(
     "[OPTIONS] CONTAINER",
     (
-        Flag("details", refused=LATER),
+        Flag("details"),
         Flag("follow", "f"),
         Flag("since", "", STRING),
         Flag("tail", "n", STRING, default="all"),
@@ -34,6 +34,7 @@ def run(session: Session, call: Call) -> int:
         since=_moment(call, "since"),
         until=_moment(call, "until"),
         timestamps=call.flag("timestamps"),
+        details=call.flag("details"),
     )
     for stream, data in lines:
         write_all(2 if stream == "stderr" else 1, data)

@@ -49,7 +49,7 @@ class Rotation:
         """When the current file's first record was written, in seconds since 1970."""
         if not size_bytes or not self._max_age_s:
             return time.time()
-        from jubako.containers.logs.reader import parse
+        from jubako.containers.logs.render import parse
         from jubako.containers.times import seconds
 
         with suppress(OSError, ValueError), open(self._path, "rb") as file:
