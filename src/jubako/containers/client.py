@@ -158,6 +158,12 @@ class Client:
 
     # the end
 
+    def detach(self) -> int:
+        """A copy of the socket, which survives `close` and an exec."""
+        fd = os.dup(self._socket.fileno())
+        os.set_inheritable(fd, True)
+        return fd
+
     @property
     def descriptors(self) -> list[int]:
         """What `finish` needs."""

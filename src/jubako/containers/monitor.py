@@ -313,6 +313,7 @@ class Monitor:
             self._loop,
             self._streams,
             lambda: self._services,
+            root=self._services.store.path,
             container_id=self._container.id,
             pid=process.pid,
             pidfd=process.pidfd,
@@ -342,7 +343,7 @@ class Monitor:
                 host_mounts=setup.host_mounts,
             )
         supervisor.recorder = samples.start(self._services, self._container, self._loop)
-        slim.schedule(supervisor, self._services.store.path)
+        slim.schedule(supervisor)
         supervisor.serve()
 
     def _note(self, text: str) -> None:

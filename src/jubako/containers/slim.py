@@ -30,20 +30,45 @@ AFTER_S = 1.0  # most containers that end soon have ended by then
 RETRY_S = 5.0  # a client was attached, or a connection proxied
 
 
-def schedule(supervisor: Supervisor, root: str) -> None:
-    """Let the monitor replace itself when it has nothing to do.  root: of the store."""
+def schedule(supervisor: Supervisor) -> None:
+    """Let the monitor replace itself when it has nothing to do."""
 
     def attempt() -> None:
         parts = (supervisor.streams, supervisor.network, supervisor.checks)
         if all(part is None or part.idle for part in parts):
-            _replace(supervisor, root)
+            _replace(supervisor, clients=[])
         supervisor.loop.call_later(RETRY_S, attempt)
 
     supervisor.loop.call_later(AFTER_S, attempt)
 
 
-def _replace(supervisor: Supervisor, root: str) -> None:
-    """Become the small program; returns only if that is impossible."""
+def renew(supervisor: Supervisor) -> None:
+    """Let the program that is installed now take down a container that has ended.
+
+    What the end imports would be of another version than what is in memory here.  The new program
+    finds that init has ended, which is not reaped yet.  Returns only if that is impossible.
+    """
+    streams = supervisor.streams
+    if supervisor.checks is not None:
+        supervisor.checks.close()
+        supervisor.checks = None
+    if supervisor.network is not None:
+        supervisor.network.close()
+        supervisor.network = None
+    ended = os.waitid(os.P_PID, supervisor.pid, os.WEXITED | os.WNOWAIT)
+    assert ended is not None
+    code = ended.si_status if ended.si_code == os.CLD_EXITED else 128 + ended.si_status
+    streams.drain()
+    clients = streams.hand_over_clients(code)
+    if streams.idle:
+        _replace(supervisor, clients)
+
+
+def _replace(supervisor: Supervisor, clients: list[list[int]]) -> None:
+    """Become the small program; returns only if that is impossible.
+
+    The program may be of another version: keys of the state are added, and never change.
+    """
     fds = {
         "pidfd": supervisor.pidfd,
         "listener": supervisor.listener.fileno(),
@@ -51,12 +76,13 @@ def _replace(supervisor: Supervisor, root: str) -> None:
         "lock": supervisor.lock_fd,
     }
     state = {
-        "root": root,
+        "root": supervisor.root,
         "container_id": supervisor.container_id,
         "pid": supervisor.pid,
         "started_s": supervisor.started_s,
         "delay_s": supervisor.delay_s,
         "fds": fds,
+        "clients": clients,
         "streams": supervisor.streams.hand_over(),
         "recorder": None if supervisor.recorder is None else supervisor.recorder.hand_over(),
         "checks": None if supervisor.checks is None else supervisor.checks.hand_over(),
@@ -89,6 +115,7 @@ def main() -> None:
             loop,
             stdio.Stdio.take_over(loop, state["streams"]),
             services,
+            root=state["root"],
             container_id=state["container_id"],
             pid=state["pid"],
             pidfd=fds["pidfd"],
@@ -98,6 +125,10 @@ def main() -> None:
             started_s=state["started_s"],
             delay_s=state["delay_s"],
         )
+        for fd, wants_output in state["clients"]:
+            os.set_inheritable(fd, False)
+            client = resumed.streams.add(socket.socket(fileno=fd))
+            client.greet(wants_stdin=False, wants_output=bool(wants_output))
         if state["network"] is not None:
             from jubako.networks.serving import Serving
 

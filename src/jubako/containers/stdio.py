@@ -250,6 +250,24 @@ class Stdio:
             "log": self._log.hand_over(),
         }
 
+    def hand_over_clients(self, code: int) -> list[list[int]]:
+        """Let go of the clients of a container that has ended: the sockets of those who have read
+        everything, for who takes over, and 1 if the client wants output.
+
+        code: the exit code.  The others get what they have not read, and that, from a child.
+        """
+        late = [client for client in self._clients if client.unsent]
+        for client in late:
+            client.send(frames.encode(frames.EXITED, f"{code} ".encode()))
+        with suppress(OSError):  # no process to be had
+            finish_apart([client for client in late if client.unsent])
+        waiting = [client for client in self._clients if client not in late]
+        handed = [[client.detach(), int(client.wants_output)] for client in waiting]
+        for client in self._clients[:]:
+            client.close()
+        self._input.clear()
+        return handed
+
     @classmethod
     def take_over(cls, loop: EventLoop, state: dict[str, Any]) -> Stdio:
         """Go on with what `hand_over` described, in the process that inherited the descriptors."""

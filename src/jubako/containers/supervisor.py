@@ -12,7 +12,7 @@ import os
 import socket
 import time
 
-from jubako.containers import frames
+from jubako.containers import frames, interpreter, slim
 from jubako.errors import KernelError
 from jubako.linux.loop import READ
 
@@ -41,7 +41,7 @@ class Supervisor:
     a descriptor of the host's mount namespace, to which the process returns at the end.  lock_fd:
     of the monitor's lock.  started_s: when it was started, on the monotonic clock.  delay_s: how
     long its restart policy waited before that, 0 if a user started it.
-    services: opens the services of the root; called when they are needed.
+    services: opens the services of the root; called when they are needed.  root: of the store.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class Supervisor:
         streams: Stdio,
         services: Callable[[], Services],
         *,
+        root: str,
         container_id: str,
         pid: int,
         pidfd: int,
@@ -62,6 +63,7 @@ class Supervisor:
         self.loop = loop
         self.streams = streams
         self.services = services
+        self.root = root
         self.container_id = container_id
         self.pid = pid
         self.pidfd = pidfd
@@ -73,12 +75,15 @@ class Supervisor:
         self.network: Serving | None = None
         self.checks: Checks | None = None
         self.recorder: Recorder | None = None
+        self._version = interpreter.Version()
 
     def serve(self) -> None:
         """Until init ends; then everything is taken down, recorded and told."""
         self.loop.add(self.listener.fileno(), READ, self._accept)
         self.loop.add(self.pidfd, READ, lambda events: self.loop.stop())
         self.loop.run()
+        if self._version.replaced:
+            slim.renew(self)
         self._finish()
 
     def _accept(self, events: int) -> None:
