@@ -279,3 +279,16 @@ def test_a_killed_edit_loses_nothing(jubako: Jubako, busybox: str, point: str) -
     )
     assert volume in jubako.ok("volume", "ls", "-q").splitlines()
     assert len(jubako.ok("volume", "ls", "-q").splitlines()) == 2
+
+
+def test_an_image_that_is_mounted_no_more_can_go(jubako: Jubako, busybox: str) -> None:
+    other = jubako.ok("commit", jubako.ok("create", busybox), "other")
+    mount = ("--mount", "type=image,src=other,dst=/image")
+    jubako.ok("create", "--name", "box", "--network", "none", busybox, "ls", "/image/bin/busybox")
+    jubako.ok("container", "edit", *mount, "box")
+    assert jubako("rmi", "other").status == 1
+    assert jubako.ok("start", "-a", "box") == "/image/bin/busybox"
+    jubako.ok("rmi", "-f", "other")
+    assert jubako.ok("start", "-a", "box") == "/image/bin/busybox", "kept for the container"
+    jubako.ok("container", "edit", "--rm-volume", "/image", "box")
+    assert jubako("inspect", other).status == 1

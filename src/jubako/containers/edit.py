@@ -23,6 +23,7 @@ from contextlib import ExitStack
 
 from jubako.containers import changes, defaults, secrets
 from jubako.containers.events import emit
+from jubako.containers.table import image_ids
 from jubako.errors import Conflict, InvalidArgument, JubakoError
 from jubako.store import point
 
@@ -117,7 +118,7 @@ def edit(
             _change_limits(services, current, plan, undo)
         released = _commit(services, current, plan)
         undo.pop_all()
-    left = _let_go(services, container.id, plan.record, released, remove_volumes)
+    left = _let_go(services, current.record, plan.record, released, remove_volumes)
     return Outcome(plan, left=left)
 
 
@@ -148,10 +149,14 @@ def _plan(services: Services, container: Container, request: Request) -> Plan:
     derived = new_record(
         services, record["Id"], record["ImageId"], record["ImageRef"], merged, merged_host
     )
-    changed: ContainerRecord = {**record, **derived}
-    for key in ("Name", "Created", "Mounts", "RestartCount"):
-        if key in record:
-            changed[key] = record[key]
+    changed: ContainerRecord = {
+        **record,
+        "Config": merged,
+        "HostConfig": merged_host,
+        "Path": derived["Path"],
+        "Args": derived["Args"],
+        "LogPath": derived["LogPath"],
+    }
     if merged_host["NetworkMode"] != record["HostConfig"]["NetworkMode"]:
         changed.pop("EndpointConfig", None)  # addresses of the network that it leaves
     chosen, contents = _secrets(record, request)
@@ -270,6 +275,8 @@ def _write(services: Services, container: Container, plan: Plan, borrower: str) 
         for name in volumes.used_by(borrower):
             volumes.use(name, container.id)
         volumes.release(borrower)
+        for image_id in image_ids(plan.record):  # none may have gone meanwhile
+            services.images.use(image_id)
         services.table.update(container.id, record=plan.record)
         emit(services.store, plan.record, "edit", changed=keys)
         return [name for name in volumes.used_by(container.id) if name not in wanted]
@@ -332,19 +339,22 @@ def _asked(record: ContainerRecord) -> dict[str, tuple[str, Any]]:
 
 def _let_go(
     services: Services,
-    container_id: str,
-    record: ContainerRecord,
+    old: ContainerRecord,
+    new: ContainerRecord,
     names: Sequence[str],
     remove_volumes: bool,
 ) -> list[str]:
-    """Give up volumes and kept secrets that only the old configuration used.
+    """Give up volumes, images and kept secrets that only the old configuration used.
 
-    Returns the volumes made for this container alone, which nobody will find by a name.
+    names: the volumes.  Returns those made for this container alone, which nobody will find by a
+    name.
     """
-    secrets.tidy(services.store, container_id, record.get("Secrets") or ())
+    secrets.tidy(services.store, old["Id"], new.get("Secrets") or ())
+    for image_id in set(image_ids(old)) - set(image_ids(new)):
+        services.images.release(image_id)
     if not names:
         return []
-    left = services.volumes.release(container_id, names)
+    left = services.volumes.release(old["Id"], names)
     if remove_volumes:
         left = [name for name in left if not services.volumes.remove_if_unused(name)]
     services.store.flush()
@@ -388,7 +398,7 @@ def _restart(
             if isinstance(exc, JubakoError):
                 raise failure from exc
             raise
-        left = _let_go(services, container.id, plan.record, released, remove_volumes)
+        left = _let_go(services, old, plan.record, released, remove_volumes)
     return Outcome(plan, restarted=True, left=left)
 
 

@@ -128,7 +128,8 @@ FLAGS = st.one_of(
     flag("volume", st.tuples(PATH, PATH).map(":".join)),
     flag("mount", PATH.map(lambda path: f"type=tmpfs,dst={path},tmpfs-size=1m,tmpfs-mode=1700")),
     flag("mount", PATH.map(lambda path: f'type=bind,"src=/a,b""c",dst={path},consistency=cached')),
-    flag("mount", PATH.map(lambda path: f"type=volume,dst={path},volume-nocopy")),
+    flag("mount", PATH.map(lambda path: f"type=volume,dst={path},volume-nocopy,chown")),
+    flag("mount", PATH.map(lambda path: f"type=image,src=other,dst={path},image-subpath=a/b")),
     flag(
         "mount",
         PATH.map(lambda path: f"type=volume,src=vv,dst={path},volume-opt=o=1,volume-label=a=b"),

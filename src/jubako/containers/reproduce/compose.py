@@ -199,7 +199,10 @@ class _Writer:
             entry["read_only"] = True
         if spec.get("Consistency"):
             entry["consistency"] = spec["Consistency"]
-        for section in ("BindOptions", "VolumeOptions", "TmpfsOptions", "ImageOptions"):
+        known = (*values.PLAIN_MOUNT_KEYS, *values.MOUNT_SECTIONS)
+        more = [key for key, value in spec.items() if value and key not in known]
+        self.lost += [f"Mounts.{spec['Target']}.{key}" for key in more]
+        for section in values.MOUNT_SECTIONS:
             for key, value in (spec.get(section) or {}).items():
                 write = _MOUNT_OPTIONS.get((section, key))
                 if value and write is None:

@@ -85,8 +85,12 @@ def mount(spec: Json) -> tuple[str, list[str]]:
         fields.append("readonly")
     if spec.get("Consistency"):
         fields.append(f"consistency={spec['Consistency']}")
-    lost = []
-    for section in ("BindOptions", "VolumeOptions", "TmpfsOptions", "ImageOptions"):
+    if spec.get("Chown"):
+        fields.append("chown")
+    if spec.get("IDMap"):
+        fields.append(f"idmap={spec['IDMap']}")
+    lost = [key for key, value in spec.items() if value and key not in _MOUNT_KEYS]
+    for section in MOUNT_SECTIONS:
         for key, value in _flat(spec.get(section) or {}):
             write = _MOUNT_FIELDS.get((section, key))
             if value and write is None:
@@ -94,6 +98,11 @@ def mount(spec: Json) -> tuple[str, list[str]]:
             elif value and write is not None:
                 fields += write(value)
     return csv(fields), lost
+
+
+MOUNT_SECTIONS = ("BindOptions", "VolumeOptions", "TmpfsOptions", "ImageOptions")
+PLAIN_MOUNT_KEYS = ("Type", "Source", "Target", "ReadOnly", "Consistency")
+_MOUNT_KEYS = frozenset((*PLAIN_MOUNT_KEYS, *MOUNT_SECTIONS, "Chown", "IDMap"))
 
 
 def _flat(options: Json) -> Iterator[tuple[str, Any]]:
