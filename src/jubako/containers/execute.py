@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from jubako.containers.table import Container
 
 
+_MOMENT_S = 0.003  # most commands end sooner: their row changes once less
+
+
 def new_record(config: Mapping[str, Any]) -> ExecRecord:
     """What is kept of an exec, from the Engine API's ExecConfig; missing keys get its defaults.
 
@@ -136,7 +139,7 @@ def _start(
         started.recorded()
 
     execution = Execution(exec_id, started, streams, record_end)
-    if not execution.ended:
+    if not execution.ends_within(_MOMENT_S):
         table.started(exec_id, started.pid, record)
     return execution
 

@@ -60,12 +60,11 @@ class Execution:
     def stderr(self) -> int:
         return next((fd for fd, number in self._outputs.items() if number == 2), -1)
 
-    @property
-    def ended(self) -> bool:
-        """Whether the process has ended; its output may still be to be read."""
+    def ends_within(self, timeout_s: float) -> bool:
+        """Whether the process has ended, or does so soon; its output may still be to be read."""
         poll = select.poll()
         poll.register(self._started.pidfd, select.POLLIN)
-        return bool(poll.poll(0))
+        return bool(poll.poll(timeout_s * 1000))
 
     def fileno(self) -> int:
         """Readable once the process has ended: `wait` does not block then."""
