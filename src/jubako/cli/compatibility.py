@@ -69,8 +69,33 @@ FLAGS: dict[tuple[str, str], str] = {
     },
 }
 
-# What a flag that works does not do, by its command's path and its name.
-NOTES: dict[tuple[str, str], str] = {}
+_OWN_NETWORKS = "need networks that users define, which are not part of this version"
+_RUN_NOTES = {
+    "gpus": "devices come from CDI specifications of the vendor's tools",
+    "ip": _OWN_NETWORKS,
+    "ip6": _OWN_NETWORKS,
+    "isolation": "`default` only, as with Docker on Linux",
+    "kernel-memory": "discarded with a warning, as by Docker on a kernel that has no such limit",
+    "link-local-ip": "IPv4 only",
+    "log-driver": "`fluentd`, `gelf`, `journald`, `json-file`, `local`, `none`, `syslog`; those of"
+    " clouds and products are refused",
+    "network": "one, out of `bridge`, `host`, `none` and `container:NAME`; without options",
+    "network-alias": _OWN_NETWORKS,
+    "pull": f"`always` is refused: {_REGISTRIES}",
+    "storage-opt": "refused when the container is created: its files have no quota",
+    "userns": "`host` only, as with a Docker whose users are not remapped",
+    "volume-driver": "`local` only: there are no plugins",
+}
+# What works in part, and which part: by its command's path and the flag ("" for its arguments).
+NOTES: dict[tuple[str, str], str] = {
+    **{
+        (f"container {command}", flag): text
+        for command in ("create", "run")
+        for flag, text in _RUN_NOTES.items()
+    },
+    ("image import", ""): "a file or standard input, no URL",
+    ("volume create", "driver"): "`local` only: there are no plugins",
+}
 
 _INTRODUCTION = """\
 # Compatibility with Docker
@@ -80,6 +105,7 @@ _INTRODUCTION = """\
 Every command and every flag of Docker {version}'s command line, and what `jubako` makes of it:
 
 - **works**: it does what Docker's does.
+- **partly**: it does some of it, and refuses the rest in words.
 - **refused**: it is known, and using it fails with a sentence (exit code 125 for a flag).
 - **not there**: `jubako` does not know it; the reason is beside it.
 - **beyond Docker**: Docker does not have it.
@@ -136,7 +162,7 @@ def problems() -> list[str]:
                 found.append(f"`{alias}`, an alias of `{path}`, is not there")
         found += _flag_problems(path, page, flags)
     for path, name in (*FLAGS, *NOTES):
-        if name not in _flag_names(commands.get(path, {"flags": {}})):
+        if name and name not in _flag_names(commands.get(path, {"flags": {}})):
             found.append(f"`{path} --{name}` has a reason here, but is not Docker's")
     return found
 
@@ -178,7 +204,7 @@ def render() -> str:
 
 
 def _summary(commands: dict[str, Any]) -> str:
-    there = absent = works = refused = missing = 0
+    there = absent = works = partly = refused = missing = 0
     for path, page in commands.items():
         flags = ours(path)
         if flags is None:
@@ -190,12 +216,14 @@ def _summary(commands: dict[str, Any]) -> str:
                 missing += 1
             elif flags[name].refused:
                 refused += 1
+            elif _note(path, flags[name]):
+                partly += 1
             else:
                 works += 1
     return (
-        f"| | works | refused | not there |\n|---|---|---|---|\n"
-        f"| commands | {there} | | {absent} |\n"
-        f"| flags of the commands that work | {works} | {refused} | {missing} |\n"
+        f"| | works | partly | refused | not there |\n|---|---|---|---|---|\n"
+        f"| commands | {there} | | | {absent} |\n"
+        f"| flags of the commands that work | {works} | {partly} | {refused} | {missing} |\n"
     )
 
 
@@ -212,13 +240,16 @@ def _command(path: str, page: dict[str, Any]) -> str:
         if names:
             lines.append(_wrap("- its flags: " + _list(names, page)))
         return "\n".join([*lines, ""])
-    working = [name for name in names if name in flags and not flags[name].refused]
+    if (path, "") in NOTES:
+        lines.append(_wrap(f"- **partly**: {NOTES[path, '']}"))
+    known = [name for name in names if name in flags and not flags[name].refused]
+    working = [name for name in known if not _note(path, flags[name])]
     if working:
         lines.append(_wrap("- **works**: " + _list(working, page)))
     elif path:
         lines.append("- **works**" + (" (without flags)" if not names else ""))
-    noted = [name for name in working if (path, name) in NOTES]
-    lines += [_wrap(f"  - `--{name}`: {NOTES[path, name]}", "    ") for name in noted]
+    for reason, group in _by_reason(known, lambda name: _note(path, flags[name])):
+        lines.append(_wrap(f"- **partly** ({reason}): " + _list(group, page)))
     for reason, group in _by_reason(names, lambda name: _refusal(flags.get(name))):
         lines.append(_wrap(f"- **refused** ({reason}): " + _list(group, page)))
     for reason, group in _by_reason(names, lambda name: FLAGS.get((path, name), "")):
@@ -240,6 +271,11 @@ def _absent_chapter(paths: list[str], commands: dict[str, Any], reason: str) -> 
         names = _flag_names(commands[path])
         lines.append(_wrap(f"- `{path}`" + (": " + _list(names, commands[path]) if names else "")))
     return "\n".join([*lines, ""])
+
+
+def _note(path: str, flag: Flag) -> str:
+    """What of a flag does not work, "" if all of it does; a synonym is as the flag it stands for."""
+    return NOTES.get((path, flag.name)) or NOTES.get((path, flag.into), "")
 
 
 def _refusal(flag: Flag | None) -> str:
