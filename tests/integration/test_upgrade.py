@@ -49,10 +49,11 @@ class Installed:
         return stdout.strip()
 
     def upgrade(self) -> None:
-        """A version whose take-down has other names than what is in memory."""
-        for name in ("takedown", "supervisor", "monitor", "repair"):
+        """A version in which what the end uses has other names than in what is in memory."""
+        for name in ("ending", "monitor", "repair", "supervisor", "takedown"):
             path = self.package / "containers" / f"{name}.py"
             text = re.sub(r"\bfree\b", "set_free", path.read_text())
+            text = re.sub(r"(def |ending\.)record\(", r"\1write_down(", text)
             path.unlink()
             path.write_text(text)
         version = self.package / "version.py"
