@@ -13,7 +13,7 @@ import json
 import os
 import textwrap
 
-from jubako.cli import help, tree
+from jubako.cli import explain, help, tree
 from jubako.cli.flags import LATER as NOT_YET
 from jubako.cli.flags import Flag
 from jubako.cli.main import GLOBAL
@@ -274,7 +274,7 @@ def _absent_chapter(paths: list[str], commands: dict[str, Any], reason: str) -> 
 
 
 def _note(path: str, flag: Flag) -> str:
-    """What of a flag does not work, "" if all of it does; a synonym is as the flag it stands for."""
+    """What of a flag does not work, "" if all does; a synonym is as the flag it stands for."""
     return NOTES.get((path, flag.name)) or NOTES.get((path, flag.into), "")
 
 
@@ -304,7 +304,9 @@ def _list(names: list[str], page: dict[str, Any]) -> str:
 def _beyond(commands: dict[str, Any]) -> str:
     """Our commands that Docker does not have."""
     known = {name for path, page in commands.items() for name in (path, *page["aliases"])}
-    lines = ["## Commands beyond Docker\n"]
+    lines = ["## Beyond Docker\n"]
+    everywhere = ", ".join(f"`--{name}`" for name in sorted(explain.TEXTS))
+    lines.append(_wrap(f"Every command that changes something has {everywhere}. Commands:") + "\n")
     for module in sorted(
         {*tree.TOP.values(), *(m for g in tree.GROUPS.values() for m in g.values())}
     ):
