@@ -97,6 +97,7 @@ def test_a_container_that_outlives_its_version(
     monitor = _monitor(installed)
     if replaced:
         wait_for(lambda: b"slim" in Path(f"/proc/{monitor}/cmdline").read_bytes())
+        wait_for(lambda: Path(f"/proc/{monitor}/comm").read_text() == "jubako-monitor\n")
     installed.upgrade()
     installed.ok("stop", "box")
     _end(installed, Traces(root_dir, leaks))
