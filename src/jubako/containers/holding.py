@@ -87,9 +87,6 @@ def _leave_caller(channel: int) -> None:
     os.chdir("/")
     prctl.set_name("jubako-exec")
     trace.set_role("exec")
-    prctl.set_child_subreaper(
-        True, why="a runtime that is a program leaves its process to this one"
-    )
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGPIPE, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
