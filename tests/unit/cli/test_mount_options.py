@@ -51,6 +51,17 @@ def _mount(kind: str, source: str, target: str, **more: Any) -> dict[str, Any]:
             "type=tmpfs,dst=/t,tmpfs-size=1m,tmpfs-mode=1770",
             _mount("tmpfs", "", "/t", TmpfsOptions={"SizeBytes": 1 << 20, "Mode": 0o1770}),
         ),
+        (
+            "type=image,src=busybox,dst=/i,image-subpath=etc",
+            _mount("image", "busybox", "/i", ImageOptions={"Subpath": "etc"}),
+        ),
+        ("src=v,dst=/b,U", _mount("volume", "v", "/b", Chown=True)),
+        ("src=v,dst=/b,chown=true", _mount("volume", "v", "/b", Chown=True)),
+        ("src=v,dst=/b,U=false", _mount("volume", "v", "/b", Chown=False)),
+        (
+            "type=bind,src=/a,dst=/b,idmap=uids=0-1-1#5-6-7;gids=0-1-1",
+            _mount("bind", "/a", "/b", IDMap="uids=0-1-1#5-6-7;gids=0-1-1"),
+        ),
     ],
 )
 def test_parse(text: str, mount: dict[str, Any]) -> None:
@@ -85,6 +96,12 @@ def test_parse(text: str, mount: dict[str, Any]) -> None:
             "type=bind,src=/a,dst=/x,ro,bind-recursive=readonly",
             "option 'bind-recursive=readonly' requires 'bind-propagation=rprivate' to be specified"
             " in conjunction",
+        ),
+        ("dst=/x,U=maybe", "invalid value for u: maybe"),
+        ("dst=/x,idmap", "idmap needs its ranges: idmap=uids=0-1000-1;gids=0-1000-1"),
+        (
+            "type=image,src=i,dst=/x,bind-nonrecursive",
+            "cannot mix 'bind-*' options with mount type 'image'",
         ),
         ("", "EOF"),
         ('dst="/x"', 'parse error on line 1, column 5: bare " in non-quoted-field'),

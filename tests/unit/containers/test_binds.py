@@ -25,12 +25,21 @@ from jubako.errors import InvalidArgument
         ("name:/b", ("volume", "", "/b", True, "", "")),
         ("name:/b:ro,nocopy", ("volume", "", "/b", False, "", "ro,nocopy")),
         ("/b", ("volume", "", "/b", True, "", "")),
+        ("/a:/b:U", ("bind", "/a", "/b", True, "rprivate", "U")),
+        ("name:/b:ro,U,z", ("volume", "", "/b", False, "", "ro,U,z")),
     ],
 )
 def test_binds(text: str, expected: tuple[object, ...]) -> None:
     point = binds.parse_bind(text)
     keys = ("Type", "Source", "Destination", "RW", "Propagation", "Mode")
     assert tuple(dict(point)[key] for key in keys) == expected
+
+
+def test_who_gets_what_is_mounted() -> None:
+    assert binds.parse_bind("name:/b:U")["Chown"] is True
+    assert binds.parse_bind("/a:/b:ro,U")["Chown"] is True
+    assert "Chown" not in binds.parse_bind("/a:/b")
+    assert binds.parse_mount({"Type": "volume", "Target": "/b", "Chown": True})["Chown"] is True
 
 
 def test_volumes_of_binds() -> None:
@@ -109,6 +118,16 @@ def test_bad_binds(text: str, message: str) -> None:
         ({"Type": "bind", "Source": "/tmp", "Target": "/x",
           "BindOptions": {"ReadOnlyNonRecursive": True}},
          "mount options conflict: !ReadOnly && BindOptions.ReadOnlyNonRecursive"),
+        ({"Type": "cluster", "Target": "/x"}, "mount type unknown"),
+        ({"Type": "npipe", "Target": "/x"}, "mount type unknown"),
+        ({"Type": "image", "Target": "/x"}, "field Source must not be empty"),
+        ({"Type": "image", "Source": "i", "Target": "/x", "ImageOptions": {"Subpath": "../x"}},
+         "subpath must be a relative path within the volume"),
+        ({"Type": "tmpfs", "Target": "/x", "Chown": True}, "field Chown must not be specified"),
+        ({"Type": "tmpfs", "Target": "/x", "IDMap": "uids=0-1-1;gids=0-1-1"},
+         "field IDMap must not be specified"),
+        ({"Type": "bind", "Source": "/tmp", "Target": "/x", "IDMap": "uids=0-1-1"},
+         "invalid idmap 'uids=0-1-1': both uids and gids are needed"),
     ],
 )  # fmt: skip
 def test_bad_mounts(spec: Any, message: str) -> None:

@@ -196,6 +196,22 @@ def test_prune_all_and_labels(volumes: VolumeService) -> None:
     assert [volume["Name"] for volume in volumes.list()] == ["mounted"]
 
 
+def test_options_of_an_owner(volumes: VolumeService) -> None:
+    uid, gid = os.getuid(), os.getgid()
+    made = volumes.create("mine", uid=uid, gid=gid, mode=0o2750)
+    assert made["Options"] == {"uid": str(uid), "gid": str(gid), "mode": "2750"}
+    assert os.stat(made["Mountpoint"]).st_mode & 0o7777 == 0o2750
+    assert volumes.create("mine", mode=0o700) == made  # it is there: nothing changes
+    assert volumes.inspect("mine", size=True)["UsageData"]["Size"] == 0
+    assert volumes.prune(all_unused=True) == (["mine"], 0)
+    for bad in ({"uid": -1}, {"gid": 1 << 32}, {"mode": 0o10000}):
+        with pytest.raises(InvalidArgument, match="must be in range"):
+            volumes.create("bad", **bad)  # type: ignore[arg-type]  # the keys differ in each case
+    with pytest.raises(InvalidArgument, match="an owner cannot be set with driver options"):
+        volumes.create("bad", uid=1, options={"type": "tmpfs", "device": "tmpfs"})
+    assert volumes.list() == []
+
+
 def test_size(volumes: VolumeService) -> None:
     path = Path(volumes.create("data")["Mountpoint"])
     (path / "sub").mkdir()
