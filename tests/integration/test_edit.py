@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,8 @@ def test_a_running_container_gets_limits_and_labels_at_once(engine: Engine, busy
     assert shown["HostConfig"]["PidsLimit"] == 50
     assert shown["HostConfig"]["RestartPolicy"]["Name"] == "on-failure"
     assert "50" in _limits(pid)
+    engine.containers.edit("box", {}, {"PidsLimit": 0})
+    assert "50" not in _limits(pid) and "max" in _limits(pid)
 
 
 def _limits(pid: int) -> list[str]:
@@ -91,6 +94,26 @@ def _limits(pid: int) -> list[str]:
         if file.exists():
             found.append(file.read_text().strip())
     return found
+
+
+def test_limits_that_the_kernel_refuses_are_not_written_down(engine: Engine, busybox: str) -> None:
+    make(engine, busybox, Memory=64 << 20)
+    command = "head -c 30m /dev/zero >/dev/shm/full"
+    engine.containers.exec("box", ["sh", "-c", command], detach=True)
+    deadline = time.monotonic() + 20
+    while inside(engine, "stat", "-c", "%s", "/dev/shm/full") != str(30 << 20):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    with pytest.raises(Exception, match=".") as caught:
+        engine.containers.edit(
+            "box",
+            {"Labels": {"a": "b"}},
+            {"Memory": 8 << 20, "MemorySwap": 8 << 20, "PidsLimit": 9},
+        )
+    assert "does not start" not in str(caught.value)
+    shown = engine.containers.inspect("box")
+    assert shown["HostConfig"]["Memory"] == 64 << 20 and shown["Config"]["Labels"] == {}
+    assert "9" not in _limits(shown["State"]["Pid"])
 
 
 def test_the_rest_needs_a_new_start(engine: Engine, busybox: str) -> None:
@@ -241,8 +264,8 @@ def test_the_command(jubako: Jubako, busybox: str) -> None:
         'Config.Labels.x: "y" -> (none)',
         'HostConfig.PortBindings.80/tcp: (none) -> [{"HostIp": "", "HostPort": "8080"}]'
         "  (needs a new start)",
-        "HostConfig.Memory: 67108864 -> 0  (needs a new start)",
-        "HostConfig.MemorySwap: 134217728 -> 0  (needs a new start)",
+        "HostConfig.Memory: 67108864 -> 0",
+        "HostConfig.MemorySwap: 134217728 -> 0",
     ]
     assert jubako.ok("inspect", "-f", "{{.HostConfig.Memory}}", "box") == "67108864"
     done = jubako("container", "edit", "--rm-volume", "/data", "box")

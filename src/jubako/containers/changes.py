@@ -109,12 +109,8 @@ class Difference:
 
     @property
     def live(self) -> bool:
-        """Whether a running container can have it without being started anew.
-
-        Taking a limit of the kernel away is not among that: what it would be without one depends
-        on the groups above.
-        """
-        return self.key in _NOT_IN_THE_KERNEL or (self.key in LIVE and bool(self.new))
+        """Whether a running container can have it without being started anew."""
+        return self.key in LIVE
 
 
 def apply(config: Json, host: Json, request: Request, defaults: tuple[Json, Json]) -> None:

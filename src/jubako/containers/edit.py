@@ -19,7 +19,7 @@ name beside the container's until the record has them, so that whoever finds the
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 from jubako.containers import changes, defaults, secrets
 from jubako.containers.events import emit
@@ -221,19 +221,24 @@ def _shown(secret: Any) -> Json | None:
 def _change_limits(services: Services, container: Container, plan: Plan, undo: ExitStack) -> None:
     """The kernel's limits of a running container; `undo` puts them back."""
     from jubako.containers import resources
+    from jubako.containers.update import as_in
 
     keys = {one.key for one in plan.differences}
     if not container.running or not keys & changes.IN_THE_KERNEL:
         return
-    before = resources.limits(container.record["HostConfig"])
-    after = resources.limits(plan.record["HostConfig"])
+    old, new = container.record["HostConfig"], plan.record["HostConfig"]
+    limited: Json = {}
+    for host in (old, new):
+        for part, values in resources.limits(host).items():
+            limited.setdefault(part, {}).update(values)
     with services.expecting_running(container) as runtime:
 
         def put_back() -> None:
-            runtime.update(container.id, before)
+            with suppress(JubakoError):  # the error that is on its way is the one to hear of
+                runtime.update(container.id, as_in(old, limited))
 
         undo.callback(put_back)
-        runtime.update(container.id, after)
+        runtime.update(container.id, as_in(new, limited))
         point("containers.edit.limits")
 
 

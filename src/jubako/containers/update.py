@@ -124,7 +124,7 @@ def _update(services: Services, container: Container, request: Mapping[str, Any]
     record["HostConfig"] = changed
     if limits and container.running:
         with services.expecting_running(container) as runtime:
-            before = _back(host, limits)
+            before = as_in(host, limits)
             try:
                 runtime.update(container.id, limits)
                 point("containers.update.applied")
@@ -213,8 +213,8 @@ def _only() -> Any:
     }
 
 
-def _back(host: HostConfig, limits: Json) -> Json:
-    """The resources that undo `limits`: what `host` says, or what a new group has."""
+def as_in(host: HostConfig, limits: Json) -> Json:
+    """The same keys of OCI resources as `limits`, with what `host` says or a new group has."""
     present = resources.limits(host)
     undo: Json = {}
     for part, values in limits.items():
