@@ -10,10 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from jubako.containers import client as client_module
 from jubako.containers import frames
-from jubako.containers.logs import LogOptions, LogWriter
+from jubako.containers.logs.driver import Discard
+from jubako.containers.logs.writer import LogWriter
+from jubako.containers.spool import Spool
 from jubako.containers.stdio import Stdio
 from jubako.linux.loop import EventLoop
+from tests.unit.containers.log_tools import file_options
 
 
 class Bench:
@@ -24,7 +28,8 @@ class Bench:
         self.log = directory / "log"
         self.stdio = Stdio(
             self.loop,
-            LogWriter(str(self.log), LogOptions("json-file", -1, 1, False)),
+            LogWriter(file_options(self.log), self.loop),
+            directory=str(directory),
             stdin_once=stdin_once,
         )
         self.stdin, stdin = os.pipe()
@@ -34,10 +39,12 @@ class Bench:
         os.set_blocking(self.stdout, False)
         self._decoders: dict[socket.socket, frames.Decoder] = {}
 
-    def client(self, *, stdin: bool = True, output: bool = True) -> socket.socket:
+    def client(
+        self, *, stdin: bool = True, output: bool = True, starter: bool = False
+    ) -> socket.socket:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
-        self.stdio.add(theirs)
+        self.stdio.add(theirs, starter=starter)
         ours.sendall(frames.encode_json(frames.HELLO, {"stdin": stdin, "output": output}))
         self._decoders[ours] = frames.Decoder()
         self.turn()
@@ -117,21 +124,85 @@ def test_the_end_of_input_waits_for_what_was_fed(bench: Bench) -> None:
     assert taken == data
 
 
-def test_a_client_that_does_not_read_stops_the_container(bench: Bench) -> None:
-    client = bench.client()
-    written = 0
-    for _ in range(200):
+def fill(bench: Bench, size: int) -> int:
+    """Write as a container would, up to `size` bytes or until nobody reads; how much went."""
+    written = idle = 0
+    while written < size and idle < 20:
         try:
-            written += os.write(bench.stdout, b"x" * 65536)
+            written += os.write(bench.stdout, b"x" * 65535 + b"\n")
+            idle = 0
         except BlockingIOError:
-            pass
+            idle += 1
         bench.turn(1)
+    return written
+
+
+def received_bytes(bench: Bench, client: socket.socket, expected: int) -> int:
+    """How much output a client gets when it reads at last."""
+    received = idle = 0
+    while received < expected and idle < 20:
+        got = sum(len(data) for kind, data in bench.received(client) if kind == frames.STDOUT)
+        received += got
+        idle = 0 if got else idle + 1
+        bench.turn(1)
+    return received
+
+
+def test_a_starter_that_does_not_read_stops_the_container(bench: Bench) -> None:
+    client = bench.client(starter=True)
+    written = fill(bench, 32 << 20)
     assert written < 8 << 20
-    received = 0
-    for _ in range(400):
-        received += sum(len(payload) for _, payload in bench.received(client))
+    assert received_bytes(bench, client, written) == written
+
+
+def test_a_later_client_that_does_not_read_stops_nobody(bench: Bench) -> None:
+    client, other = bench.client(), bench.client(stdin=False)
+    size = written = 0
+    while written < 12 << 20:
+        written += fill(bench, 1 << 20)
+        size += received_bytes(bench, other, written - size)
+    assert size == written
+    assert received_bytes(bench, client, written) == written
+
+
+def test_a_client_that_never_reads_is_dropped_with_words(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "Spool", lambda directory: Spool(directory, 2 << 20))
+    client = bench.client()
+    assert fill(bench, 8 << 20) >= 8 << 20
+    words = b""
+    for _ in range(200):
+        with suppress(ConnectionResetError):
+            words += b"".join(
+                data for kind, data in bench.received(client) if kind == frames.DROPPED
+            )
         bench.turn(1)
-    assert received == written
+    assert b"did not read" in words
+    assert bench.stdio.idle
+
+
+def test_a_client_is_dropped_where_no_file_can_be_made(bench: Bench, tmp_path: Path) -> None:
+    bench.stdio._directory = str(tmp_path / "gone")
+    bench.client()
+    assert fill(bench, 4 << 20) >= 4 << 20
+
+
+def test_what_is_unread_at_the_end_is_still_sent(bench: Bench) -> None:
+    slow, gone = bench.client(), bench.client(stdin=False)
+    written = fill(bench, 6 << 20)
+    bench.stdio.broadcast(frames.encode(frames.GONE))
+    bench.stdio.close()
+    gone.close()
+    slow.setblocking(True)
+    decoder, got = bench._decoders[slow], 0
+    last = -1
+    while data := slow.recv(1 << 20):
+        for kind, payload in decoder.feed(data):
+            got, last = got + len(payload), kind
+    assert (got, last) == (written, frames.GONE)
+    for _ in range(2):
+        os.waitpid(-1, 0)  # the children that sent it
 
 
 def test_a_client_that_talks_nonsense_is_dropped(bench: Bench) -> None:
@@ -154,7 +225,7 @@ def test_drain_takes_what_is_left_in_the_pipe(bench: Bench) -> None:
 
 def test_input_before_the_container_is_kept(tmp_path: Path) -> None:
     loop = EventLoop()
-    stdio = Stdio(loop, LogWriter(None, LogOptions("none", -1, 1, False)))
+    stdio = Stdio(loop, Discard(), directory=str(tmp_path))
     stdio.feed(b"early")
     stdio.end_input()
     read_end, write_end = os.pipe()
