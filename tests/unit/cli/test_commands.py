@@ -247,9 +247,15 @@ def test_volume_create() -> None:
                 "driver": "local",
                 "labels": {"a": "b"},
                 "options": {"type": "tmpfs", "device": "x=y"},
+                "uid": None,
+                "gid": None,
+                "mode": None,
             },
         )
     ]
+    run(session, "volume_create", "--uid", "0", "--gid", "33", "--mode", "0750", "v")
+    given = session.calls[-1][2]
+    assert [given[name] for name in ("uid", "gid", "mode")] == [0, 33, 0o750]
     with pytest.raises(Refused, match="through both --name and as a positional arg"):
         run(session, "volume_create", "--name", "x", "v")
 

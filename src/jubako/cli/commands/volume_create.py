@@ -14,12 +14,12 @@ COMMAND = Command(
     "[OPTIONS] [VOLUME]",
     (
         Flag("driver", "d", STRING, default="local"),
-        Flag("gid", "", INT, default=-1),
+        Flag("gid", "", INT),
         Flag("label", "", LIST, parse=values.label),
         Flag("mode", "", STRING),
         Flag("name", "", STRING, hidden=True),
         Flag("opt", "o", values.MAP),
-        Flag("uid", "", INT, default=-1),
+        Flag("uid", "", INT),
     ),
     maximum=1,
 )
