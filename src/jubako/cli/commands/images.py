@@ -41,12 +41,12 @@ def run(session: Session, call: Call) -> int:
     found = session.engine.images.list(wanted, all=call.flag("all"))
     if digests and layout.startswith("table ") and "{{.Digest}}" not in layout:
         layout += "\t{{.Digest}}"
-    rows = [
+    lines = [
         row for image in found for row in rows(image, digests, digests or "{{.Digest}}" in layout)
     ]
     listed(not call.flag("no-trunc")).write(
         session,
-        rows,
+        lines,
         layout,
         quiet=call.flag("quiet"),
         columns=_WITH_DIGEST if digests else _COLUMNS,
