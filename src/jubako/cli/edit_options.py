@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 # Flags of `run` about the creation itself, the image, the client's terminal, or the addresses on a
 # network of one's own.
-_NOT_HERE = frozenset(
+NOT_HERE = frozenset(
     "attach cidfile disable-content-trust help ip ip6 link-local-ip name net-alias network-alias"
     " platform pull quiet rm use-api-socket".split()
 )
 FLAGS = tuple(
     sorted(
         (
-            *(flag for flag in run_flags.FLAGS if flag.name not in _NOT_HERE),
+            *(flag for flag in run_flags.FLAGS if flag.name not in NOT_HERE),
             Flag("dry-run"),
             Flag("reset", "", LIST),
             Flag("restart-now"),

@@ -74,7 +74,7 @@ def test_conflicts(old: dict[str, Any], request_: dict[str, Any], message: str) 
 def test_what_undoes_an_update() -> None:
     old = host(Memory=64 * MB, CpuShares=5)
     new = limits(old, Memory=32 * MB, MemorySwap=64 * MB, CpuShares=7, CpusetCpus="0", PidsLimit=3)
-    undo = update._back(old, new)
+    undo = update.as_in(old, new)
     assert undo["memory"] == {"limit": 64 * MB, "swap": 128 * MB}
     assert undo["cpu"]["shares"] == 5 and undo["cpu"]["cpus"]
     assert undo["pids"] == {"limit": -1}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jubako.cli.edit_options import NOT_HERE
 from jubako.cli.texts.text import INSPECT_AS, INSPECT_FORMAT, LIST_FORMAT, Text
 
 RUN = {
@@ -301,7 +302,7 @@ TEXTS = {
     "container_edit": Text(
         "Change the configuration of a container",
         {
-            **RUN,
+            **{flag: text for flag, text in RUN.items() if flag not in NOT_HERE},
             "dry-run": "Check everything, show what would change, and change nothing",
             "reset": (
                 "Put a setting back to what the image or the engine gives\n"
