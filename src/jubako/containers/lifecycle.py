@@ -70,7 +70,7 @@ class Lifecycle:
             yield container
 
     def locked(self, reference: str) -> AbstractContextManager[Container]:
-        """The container, which nobody starts, stops or removes inside the block.  Raises NotFound."""
+        """The container, which nobody starts or removes inside the block.  Raises NotFound."""
         return self._locked(reference)
 
     def _settled(self, container_id: str) -> Container | None:

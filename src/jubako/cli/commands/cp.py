@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from jubako.cli.session import Session
 
 COMMAND = Command(
-    "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n\tjubako cp [OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH",
+    "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n"
+    "\tjubako cp [OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH",
     (Flag("archive", "a"), Flag("follow-link", "L"), Flag("quiet", "q")),
     minimum=2,
     maximum=2,
