@@ -28,7 +28,7 @@ def run(session: Session, call: Call) -> int:
     wanted = filters.collect(call)
     everything, volumes = call.flag("all"), call.flag("volumes")
     if volumes and "until" in wanted:
-        raise Refused('ERROR: The "until" filter is not supported with "--volumes"')
+        raise Refused('The "until" filter is not supported with "--volumes"')
     if not call.flag("force") and not confirm(session, _warning(wanted, everything, volumes)):
         return 0
     done = session.engine.system.prune(wanted, all_images=everything, volumes=volumes)
