@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from jubako.containers.logs import LogDriver
+    from jubako.containers.logs.driver import LogDriver
     from jubako.linux.loop import EventLoop
 
 _READ_BYTES = 1 << 16

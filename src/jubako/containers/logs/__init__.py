@@ -14,10 +14,4 @@ from __future__ import annotations
 
 from jubako.containers.logs.driver import open_driver, take_over
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from jubako.containers.logs.driver import LogDriver
-
-    __all__ = ["LogDriver", "open_driver", "take_over"]
-else:
-    __all__ = ["open_driver", "take_over"]
+__all__ = ["open_driver", "take_over"]

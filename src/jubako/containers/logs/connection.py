@@ -45,15 +45,14 @@ def connect(target: dict[str, Any]) -> socket.socket:
 
 
 def _refuse(target: dict[str, Any], failure: OSError | None) -> NoReturn:
-    network = "tcp" if target["network"] == "tcp" else target["network"]
     if isinstance(failure, TimeoutError):
         reason = "i/o timeout"
-    elif failure is not None and failure.errno:
+    elif failure is not None and failure.errno and not is_tls(failure):
         reason = f"connect: {os.strerror(failure.errno).lower()}"
     else:
         reason = str(failure)
     where = target["paths"][0] if target["paths"] else _joined(target)
-    text = target["refusal"] or f"{target['failure']}dial {network} {where}: {reason}"
+    text = target["refusal"] or f"{target['failure']}dial {target['network']} {where}: {reason}"
     raise StartError(
         f"{_NO_SERVER}{text}", hint="start the log server, or choose another log driver"
     ) from failure
@@ -104,10 +103,14 @@ def _wrap(target: dict[str, Any], sock: socket.socket, *, now: bool) -> socket.s
     return tls.wrap(target["tls"], sock, target["host"], handshake=now)
 
 
+def is_tls(error: OSError) -> bool:
+    """Whether it is TLS that failed; its module is only imported where TLS is used."""
+    return type(error).__name__.startswith("SSL")
+
+
 def would_block(error: OSError) -> bool:
     """Whether TLS has to read or write before it can do what was asked."""
-    name = type(error).__name__
-    return name in ("SSLWantReadError", "SSLWantWriteError")
+    return type(error).__name__ in ("SSLWantReadError", "SSLWantWriteError")
 
 
 def send_as_file(sock: socket.socket, data: bytes) -> None:

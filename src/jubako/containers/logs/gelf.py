@@ -56,6 +56,7 @@ def _chunks(data: bytes) -> list[bytes]:
     if len(data) <= _CHUNK_BYTES + 12:
         return [data]
     pieces = [data[at : at + _CHUNK_BYTES] for at in range(0, len(data), _CHUNK_BYTES)]
-    assert len(pieces) <= _MAX_CHUNKS  # a message is at most 16 KiB of output and its fields
+    if len(pieces) > _MAX_CHUNKS:
+        raise ValueError(f"{len(data)} bytes are more than {_MAX_CHUNKS} chunks")
     head = _CHUNK_MAGIC + os.urandom(8)
     return [head + bytes((number, len(pieces))) + piece for number, piece in enumerate(pieces)]

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     class Encoder(Protocol):
         """One protocol: bytes for one message, each in a datagram of its own if it is by those."""
 
-        def encode(self, message: Message) -> list[bytes]: ...
+        def encode(self, message: Message) -> list[bytes]:
+            """Raises ValueError if the protocol has no place for so large a message."""
 
         def count_acks(self, data: bytes) -> tuple[int, bytes]:
             """How many messages the server confirms in `data`, and what is left of it."""
@@ -76,7 +77,12 @@ class RemoteLog:
     def _send(self, messages: list[Message]) -> None:
         put, encode = self._sender.put, self._encoder.encode
         for message in messages:
-            for frame in encode(message):
+            try:
+                frames = encode(message)
+            except ValueError:
+                self._sender.lose(1)
+                continue
+            for frame in frames:
                 put(frame)
         self._sender.pump()
 

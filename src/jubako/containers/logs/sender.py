@@ -112,12 +112,13 @@ class Sender:
         crowded = self._queue and self._size + len(frame) > self._target["limit"]
         waits = self._connection is not None or self._target["waits"]
         if crowded and not force and not (self._blocking and waits):
-            self._lose(1)
+            self.lose(1)
             return
         self._queue.append(frame)
         self._size += len(frame)
 
-    def _lose(self, count: int) -> None:
+    def lose(self, count: int) -> None:
+        """Count frames that will not be sent; the server hears of them when it takes others."""
         self.lost += count
         self._untold += count
 
@@ -166,7 +167,7 @@ class Sender:
             if exc.errno == errno.EMSGSIZE and self._target["memfd"]:
                 connection.send_as_file(sock, frame)
             elif exc.errno in (errno.EMSGSIZE, errno.ENOBUFS):
-                self._lose(1)
+                self.lose(1)
             else:
                 raise
         self._queue.popleft()
@@ -284,7 +285,7 @@ class Sender:
             return
         self._failures += 1
         if self._target["retries"] and self._failures >= self._target["retries"]:
-            self._lose(len(self._queue))
+            self.lose(len(self._queue))
             self._queue.clear()
             self._size = 0
             self._failures = 0
