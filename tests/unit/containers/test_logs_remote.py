@@ -582,6 +582,8 @@ def test_a_hand_over_keeps_connection_queue_and_counts(bench: Bench, up: bool) -
         bench.until(lambda: driver.idle)
     driver.write("stdout", b"unen")
     state = json.loads(json.dumps(driver.hand_over()))
+    if up:
+        sender(driver)._connection.detach()  # as if the program were gone
     old = driver
     bench.loop.close()
     bench.loop = EventLoop()
