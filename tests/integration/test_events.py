@@ -193,3 +193,18 @@ def test_a_monitor_that_died_is_told_by_the_next_command(jubako: Jubako, busybox
     assert jubako.ok("ps", "-q") == ""
     (found,) = _told(jubako, "-f", "event=die")
     assert found["Actor"]["Attributes"]["exitCode"] == "137"
+
+
+def test_a_terminal(jubako: Jubako, busybox: str) -> None:
+    terminal = jubako.terminal("run", "-it", "--name", "one", *OFF, busybox, "sh")
+    terminal.expect("# ")
+    terminal.resize(30, 100)
+    while len(_told(jubako, "-f", "event=resize")) < 2:
+        assert terminal.process.poll() is None
+    terminal.send("\x10\x11")
+    assert terminal.wait() == 0
+    found = _told(jubako, "-f", "event=resize", "-f", "event=detach")
+    assert [message["Action"] for message in found] == ["resize", "resize", "detach"]
+    sizes = [message["Actor"]["Attributes"].get("height") for message in found]
+    assert sizes == ["24", "30", None]
+    assert found[1]["Actor"]["Attributes"]["width"] == "100"

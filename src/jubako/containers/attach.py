@@ -14,7 +14,7 @@ import socket
 from jubako.containers import frames
 from jubako.containers.frames import write_all
 from jubako.containers.terminal import DetachFilter, SignalPipe, Terminal, parse_detach_keys
-from jubako.errors import Unavailable
+from jubako.errors import Detached, Unavailable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,10 +26,18 @@ _READ_BYTES = 1 << 16
 class Attachment:
     """A connection to a running container's streams.
 
-    forward: called with each signal that the caller wants proxied to the container.
+    forward: called with each signal that the caller wants proxied to the container.  tell: called
+    with what becomes an event: `detach`, and `resize` with rows and columns.
     """
 
-    def __init__(self, sock: socket.socket, *, forward: Callable[[int], None] | None = None):
+    def __init__(
+        self,
+        sock: socket.socket,
+        *,
+        forward: Callable[[int], None] | None = None,
+        tell: Callable[[str, tuple[int, int] | None], None] | None = None,
+    ):
+        self._tell = tell or _tell_nobody
         self._socket = sock
         self._decoder = frames.Decoder()
         self._forward = forward
@@ -39,7 +47,13 @@ class Attachment:
 
     @classmethod
     def connect(
-        cls, path: str, *, stdin: bool, output: bool, forward: Callable[[int], None] | None = None
+        cls,
+        path: str,
+        *,
+        stdin: bool,
+        output: bool,
+        forward: Callable[[int], None] | None = None,
+        tell: Callable[[str, tuple[int, int] | None], None] | None = None,
     ) -> Attachment:
         """Attach through a monitor's socket.  Raises Unavailable if no monitor answers."""
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -49,10 +63,11 @@ class Attachment:
             sock.close()
             raise Unavailable(f"attach: {exc.strerror}", subject=path) from exc
         sock.sendall(frames.encode_json(frames.HELLO, {"stdin": stdin, "output": output}))
-        return cls(sock, forward=forward)
+        return cls(sock, forward=forward, tell=tell)
 
     def resize(self, rows: int, columns: int) -> None:
         self._send(frames.encode_resize(rows, columns))
+        self._tell("resize", (rows, columns))
 
     def send(self, data: bytes) -> None:
         """Bytes for the container's stdin."""
@@ -155,7 +170,7 @@ class Attachment:
             if stdin is not None and stdin in ready:
                 data = _read(stdin)
                 if data:
-                    self.send(keys.feed(data))
+                    self.send(self._fed(keys, data))
                 else:
                     self.end_input()
                     poll.unregister(stdin)
@@ -169,6 +184,13 @@ class Attachment:
                     if target is not None:
                         write_all(target, payload)
 
+    def _fed(self, keys: DetachFilter, data: bytes) -> bytes:
+        try:
+            return keys.feed(data)
+        except Detached:
+            self._tell("detach", None)
+            raise
+
     def _handle(self, signals: SignalPipe, terminal: Terminal) -> None:
         for number in signals.read():
             if number == signal.SIGWINCH:
@@ -176,6 +198,10 @@ class Attachment:
                     self.resize(*size)
             elif self._forward is not None:
                 self._forward(number)
+
+
+def _tell_nobody(action: str, size: tuple[int, int] | None) -> None:
+    """Nobody keeps events of what is only waited for."""
 
 
 def _read(fd: int) -> bytes:

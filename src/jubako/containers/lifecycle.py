@@ -118,7 +118,17 @@ class Lifecycle:
         except BaseException:
             ours.close()
             raise
-        return Attachment(ours, forward=self._forwarder(container.id))
+        return Attachment(ours, forward=self._forwarder(container.id), tell=self._teller(container))
+
+    def _teller(self, container: Container) -> Callable[[str, tuple[int, int] | None], None]:
+        def tell(action: str, size: tuple[int, int] | None) -> None:
+            attributes = {} if size is None else {"height": size[0], "width": size[1]}
+            with suppress(JubakoError):  # the terminal works without it
+                events.emit(
+                    self._services.store, container.record, action, notes=None, **attributes
+                )
+
+        return tell
 
     def _forwarder(self, container_id: str) -> Callable[[int], None]:
         def forward(number: int) -> None:
@@ -146,6 +156,7 @@ class Lifecycle:
             stdin=stdin,
             output=True,
             forward=self._forwarder(container.id),
+            tell=self._teller(container),
         )
         self._tell(container, "attach")
         return attachment
