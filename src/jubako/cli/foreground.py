@@ -5,6 +5,7 @@ from __future__ import annotations
 from jubako.cli import explain
 from jubako.cli.flags import Refused
 from jubako.cli.session import is_terminal
+from jubako.errors import InvalidArgument
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +17,18 @@ def check_terminal(attach_stdin: bool, tty: bool) -> None:
     """Refuse to give a container's terminal an input that is none.  Raises Refused."""
     if tty and attach_stdin and not is_terminal(0):
         raise Refused("the input device is not a TTY")
+
+
+def check_detach_keys(keys: str) -> None:
+    """Refuse keys that no terminal can send, before anything is started.  Raises Refused."""
+    if not keys:
+        return
+    from jubako.containers.terminal import parse_detach_keys
+
+    try:
+        parse_detach_keys(keys)
+    except InvalidArgument as exc:
+        raise Refused(exc.message) from exc
 
 
 def pump(

@@ -28,7 +28,7 @@ _NOT_PROXIED = {
 
 
 def parse_detach_keys(text: str | None) -> bytes:
-    """`ctrl-p,ctrl-q` to the bytes a terminal sends.  Raises InvalidArgument.
+    """`ctrl-p,ctrl-q` to the bytes a terminal sends.  Raises InvalidArgument, in Docker's words.
 
     None is the default; "" stands for no keys at all.
     """
@@ -36,13 +36,12 @@ def parse_detach_keys(text: str | None) -> bytes:
         return b""
     keys = bytearray()
     for name in (text or DEFAULT_DETACH_KEYS).split(","):
-        lower = name.lower()
         if len(name) == 1 and name.isascii():
             keys += name.encode()
-        elif lower.startswith("ctrl-") and len(name) == 6 and lower[5] in _CONTROL:
-            keys.append(_CONTROL.index(lower[5]))
+        elif name.startswith("ctrl-") and len(name) == 6 and name[5] in _CONTROL:
+            keys.append(_CONTROL.index(name[5]))
         else:
-            raise InvalidArgument(f"Invalid detach keys ({text}): unknown key {name!r}")
+            raise InvalidArgument(f"Invalid detach keys ({text}) provided", subject=name)
     return bytes(keys)
 
 

@@ -35,6 +35,7 @@ def run(session: Session, call: Call) -> int:
     tty = config["Tty"]
     stdin = config["OpenStdin"] and not call.flag("no-stdin")
     foreground.check_terminal(not call.flag("no-stdin"), tty)
+    foreground.check_detach_keys(call.text("detach-keys"))
     attachment = containers.attach(name, stdin=stdin)
     try:
         return foreground.pump(

@@ -38,6 +38,7 @@ def run(session: Session, call: Call) -> int:
         config["StdinOnce"] = False
     else:
         foreground.check_terminal(config["AttachStdin"], tty)
+        foreground.check_detach_keys(call.text("detach-keys"))
     session.engine.containers.prepare_start()
     container_id = creating.create(session, call, config, host)
     containers = session.engine.containers

@@ -46,6 +46,7 @@ def run(session: Session, call: Call) -> int:
 def _attached(session: Session, call: Call) -> int:
     if len(call.args) > 1:
         raise Refused("you cannot start and attach multiple containers at once")
+    foreground.check_detach_keys(call.text("detach-keys"))
     containers = session.engine.containers
     config = containers.inspect(call.args[0])["Config"]
     attachment = containers.start(call.args[0], attach=True)
