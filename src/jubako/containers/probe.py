@@ -43,6 +43,7 @@ def main() -> None:
     try:
         prctl.set_name("jubako-health")
         prctl.set_pdeathsig(signal.SIGKILL, why="a check must not outlive the monitor")
+        prctl.set_child_subreaper(True)  # a runtime that is a program leaves its process to us
         if os.getppid() == int(monitor):
             from jubako.containers.services import Services
             from jubako.store import Store
@@ -138,9 +139,7 @@ class Probe:
         ended = output.read_until(process.pidfd, time.monotonic() + timeout_s)
         counts = ended or self._current() is not None  # what is frozen is not late
         if not ended:
-            # it leads a session: what it has started goes as well, if it is in the same group
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            _kill(process)
         status = pidfd.wait(process.pidfd)
         output.read_rest()
         text = health.text_of(bytes(output.data))
@@ -196,6 +195,15 @@ class Probe:
                     lifecycle.restart(container.id)
         finally:
             os._exit(0)
+
+
+def _kill(process: Process) -> None:
+    """Kill a process, and what it has started and is in its group, if it leads one."""
+    with contextlib.suppress(ProcessLookupError):
+        if os.getpgid(process.pid) == process.pid:  # ours to reap: the number is not used again
+            os.killpg(process.pid, signal.SIGKILL)
+    with contextlib.suppress(OSError):
+        pidfd.send_signal(process.pidfd, signal.SIGKILL)
 
 
 class _Output:
