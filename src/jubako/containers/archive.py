@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from jubako.containers.events import emit
+from jubako.containers.events import report
 from jubako.oci.reference import parse
 from jubako.store import point
 
@@ -63,7 +63,7 @@ def commit(
             container_id=container.id,
         )
     name = parse(reference).tagged().familiar() if reference else ""
-    emit(
+    report(
         services.store,
         container.record,
         "commit",

@@ -36,11 +36,27 @@ def emit(
     attributes: what this action has beyond image, name and labels, for example `exitCode`.
     notes: what `jubako why` shall know beyond that; see `jubako.store.events`.
     """
+    content = _content(record, attributes)
+    events.emit(store, "container", action, record["Id"], content, notes=notes)
+
+
+def report(
+    store: Store,
+    record: ContainerRecord,
+    action: str,
+    *,
+    notes: Mapping[str, object] | None = None,
+    **attributes: object,
+) -> None:
+    """The same for something that has been done, or only looked at: a full disk does not matter."""
+    content = _content(record, attributes)
+    events.report(store, "container", action, record["Id"], content, notes=notes)
+
+
+def _content(record: ContainerRecord, attributes: Mapping[str, object]) -> dict[str, str]:
     labels = record["Config"].get("Labels") or {}
     own = {"image": record["ImageRef"], "name": record["Name"]}
-    more = {key: str(value) for key, value in attributes.items()}
-    content = {**labels, **own, **more}
-    events.emit(store, "container", action, record["Id"], content, notes=notes)
+    return {**labels, **own, **{key: str(value) for key, value in attributes.items()}}
 
 
 def network(services: Services, container: Container, action: str) -> None:

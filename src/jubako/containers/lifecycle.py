@@ -158,7 +158,8 @@ class Lifecycle:
             forward=self._forwarder(container.id),
             tell=self._teller(container),
         )
-        self._tell(container, "attach")
+        with suppress(JubakoError):  # a full disk keeps nobody from looking
+            self._tell(container, "attach")
         return attachment
 
     def wait(self, reference: str, *, condition: str = "not-running") -> int:
@@ -233,7 +234,7 @@ class Lifecycle:
     def _tell(self, container: Container, action: str) -> None:
         """The event of something that a command has done."""
         note = {"by": events.caller()}
-        events.emit(self._services.store, container.record, action, notes=note)
+        events.report(self._services.store, container.record, action, notes=note)
 
     # signals
 
@@ -264,14 +265,24 @@ class Lifecycle:
     def _kill_event(self, container: Container, number: int, *, request: int = 0) -> None:
         """Send a signal and say so, and that a user wants the end; nothing when that fails.
 
-        request: the new `stop_requested`.
+        request: the new `stop_requested`.  On a disk that takes no word the signal is sent, too.
         """
-        with self._services.store.transaction():
-            note = {"by": events.caller()}
-            events.emit(self._services.store, container.record, "kill", signal=number, notes=note)
-            if request:
-                self._services.table.update(container.id, stop_requested=request)
-            self._signal(container, number)
+        store = self._services.store
+        store.use_reserve()
+        sent = False
+        try:
+            with store.transaction():
+                note = {"by": events.caller()}
+                events.emit(store, container.record, "kill", signal=number, notes=note)
+                if request:
+                    self._services.table.update(container.id, stop_requested=request)
+                self._signal(container, number)
+                sent = True
+        except KernelError as exc:
+            if exc.errno not in (errno.ENOSPC, errno.EROFS):
+                raise
+            if not sent:
+                self._signal(container, number)
 
     def kill(self, reference: str, name: str | int = "KILL") -> None:
         """Send a signal by name or number; SIGKILL returns when the container has ended.

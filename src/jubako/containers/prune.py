@@ -44,5 +44,5 @@ def prune(
             continue  # another command was faster
         removed.append(container.id)
         freed += written
-    events.emit(services.store, "container", "prune", "", {"reclaimed": str(freed)})
+    events.report(services.store, "container", "prune", "", {"reclaimed": str(freed)})
     return removed, freed

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from functools import cached_property
 
 from jubako.containers import recover
-from jubako.containers.events import emit
+from jubako.containers.events import report
 from jubako.errors import ContainerFailed, InvalidArgument, WrongState
 
 TYPE_CHECKING = False
@@ -460,7 +460,7 @@ class ContainerService:
         if not container.running:
             raise WrongState(f"container {container.id} is not running", subject=container.id)
         found = top(self._services.runtime(container).pids(container.id), ps_args)
-        emit(self._services.store, container.record, "top")
+        report(self._services.store, container.record, "top")
         return found
 
     def logs(
@@ -635,7 +635,7 @@ class ContainerService:
 
         container = self._get(reference)
         export(self._services, container, out)
-        emit(self._services.store, container.record, "export")
+        report(self._services.store, container.record, "export")
 
     def commit(
         self,

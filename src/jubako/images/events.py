@@ -17,10 +17,18 @@ def emit(store: Store, action: str, image_id: str, name: str | None = None) -> N
     name: what Docker's attribute `name` says, a name for `tag` and the ID for everything else.
     The image's labels are attributes too, while it is there.
     """
+    events.emit(store, "image", action, image_id, _attributes(store, image_id, name or image_id))
+
+
+def _attributes(store: Store, image_id: str, name: str) -> dict[str, str]:
     row = store.db.execute("SELECT config FROM images WHERE id = ?", (image_id,)).fetchone()
     config = json.loads(row["config"]).get("config") or {} if row is not None else {}
-    labels = config.get("Labels") or {}
-    events.emit(store, "image", action, image_id, {**labels, "name": name or image_id})
+    return {**(config.get("Labels") or {}), "name": name}
+
+
+def emit_saved(store: Store, image_id: str) -> None:
+    """Record that an image was written to an archive; a full disk does not matter."""
+    events.report(store, "image", "save", image_id, _attributes(store, image_id, image_id))
 
 
 def emit_deleted(store: Store, image_id: str) -> None:
@@ -30,4 +38,4 @@ def emit_deleted(store: Store, image_id: str) -> None:
 
 def pruned(store: Store, freed_bytes: int) -> None:
     """The event of a `prune` that is over."""
-    events.emit(store, "image", "prune", "", {"reclaimed": str(freed_bytes)})
+    events.report(store, "image", "prune", "", {"reclaimed": str(freed_bytes)})

@@ -92,7 +92,7 @@ def save(images: ImageService, references: list[str], out: BinaryIO, *, format: 
         saved = _choose(images, references)
         _write(images, saved, out, format)
         for image in saved:
-            events.emit(images.store, "save", image.id)
+            events.emit_saved(images.store, image.id)
 
 
 def _choose(images: ImageService, references: list[str]) -> list[_Saved]:

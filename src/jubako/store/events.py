@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 
 from jubako.errors import JubakoError
 
@@ -55,6 +56,23 @@ def emit(
         ).lastrowid
         if row_id and row_id % _TURN == 0:
             _take_turn(store)
+
+
+def report(
+    store: Store,
+    kind: str,
+    action: str,
+    actor: str,
+    attributes: Mapping[str, str] | None = None,
+    *,
+    notes: Mapping[str, object] | None = None,
+) -> None:
+    """Record one event of something that has been done, outside of any transaction.
+
+    It is not undone because it cannot be told: on a full disk nothing happens.
+    """
+    with suppress(JubakoError):
+        emit(store, kind, action, actor, attributes, notes=notes)
 
 
 def _take_turn(store: Store) -> None:

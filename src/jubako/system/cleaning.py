@@ -55,5 +55,5 @@ def prune_networks(services: Services, filters: Mapping[str, Sequence[str]]) -> 
             raise InvalidArgument(f"invalid filter '{name}'", subject=name)
     for moment in filters.get("until", ()):
         parse_until(moment)
-    events.emit(services.store, "network", "prune", "", {"reclaimed": "0"})
+    events.report(services.store, "network", "prune", "", {"reclaimed": "0"})
     return []
