@@ -86,10 +86,6 @@ def mount(spec: Json) -> tuple[str, list[str]]:
     if spec.get("Consistency"):
         fields.append(f"consistency={spec['Consistency']}")
     if spec.get("Chown"):
-        fields.append("U")
-    if spec.get("IDMap"):
-        fields.append(f"idmap={spec['IDMap']}")
-    if spec.get("Chown"):
         fields.append("chown")
     if spec.get("IDMap"):
         fields.append(f"idmap={spec['IDMap']}")
