@@ -123,10 +123,8 @@ class Lifecycle:
     def _teller(self, container: Container) -> Callable[[str, tuple[int, int] | None], None]:
         def tell(action: str, size: tuple[int, int] | None) -> None:
             attributes = {} if size is None else {"height": size[0], "width": size[1]}
-            with suppress(JubakoError):  # the terminal works without it
-                events.emit(
-                    self._services.store, container.record, action, notes=None, **attributes
-                )
+            store = self._services.store
+            events.report(store, container.record, action, notes=None, **attributes)
 
         return tell
 
