@@ -19,6 +19,7 @@ _AFTER_TEXT = b'","stream":"'
 _TIME = b'"time":"'
 _TIME_CHARS = 30  # with nine digits after the point
 _WINDOW_BYTES = 1 << 12
+_FLOAT_NS = 300  # how exactly a float holds a time of these years, rounded up
 
 
 class Record:
@@ -65,7 +66,7 @@ class Renderer:
     ):
         self._streams = streams
         self._since_s, self._until_s = since_s, until_s
-        self._since, self._until = _text(since_s), _text(until_s)
+        self._since, self._until = _text(since_s, -_FLOAT_NS), _text(until_s, _FLOAT_NS)
         self._timestamps = timestamps
         self._details = details
         self._within = {"stdout": False, "stderr": False}  # the last record did not end its line
@@ -213,8 +214,8 @@ def _details(attrs: dict[str, str]) -> bytes:
     return ",".join(pairs).encode()
 
 
-def _text(at_s: float | None) -> str:
-    return "" if at_s is None else timestamp(max(0, int(at_s * 1e9)))
+def _text(at_s: float | None, more_ns: int) -> str:
+    return "" if at_s is None else timestamp(max(0, int(at_s * 1e9) + more_ns))
 
 
 def _at(time: str) -> float:
