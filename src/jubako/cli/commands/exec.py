@@ -65,7 +65,7 @@ def run(session: Session, call: Call) -> int:
         )
     except StartError as exc:
         if detach:  # Docker's command does not wait for an exit code here, and says 1
-            raise Refused(exc.message) from exc
+            raise Refused(exc.message, hint=exc.hint) from exc
         raise
     if execution is None:
         return 0
