@@ -15,6 +15,8 @@ from __future__ import annotations
 import os
 import time
 
+from jubako.linux.loop import HANGUP, PRIORITY, READ
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 FILE = "samples"
 MAX_BYTES = 1 << 18  # some 1,400 samples: half a day without a gap, then older ones further apart
 _READ_BYTES = 1 << 14
+_COUNTED_S = 0.05  # from the kernel's word to its counter
 _NO_LIMIT = 1 << 60  # v1 says "no limit" with a number near 2**63
 
 
@@ -59,15 +62,59 @@ class Recorder:
         self._due_s = time.monotonic() + interval_s if due_s is None else due_s
         self._told_kills = told_kills
         self._teller = teller
+        self._watched: list[int] = []
+        self._closed = False
         self._timer = loop.call_later(max(0.0, self._due_s - time.monotonic()), self._tick)
 
-    def _tick(self) -> None:
-        line, kills = sample(self._places)
-        append(f"{self._root}/containers/{self._container_id}/{FILE}", line)
+    def watch_oom(self) -> None:
+        """Let the kernel say when it kills for want of memory, as far as it can.
+
+        Version 1 has an eventfd for that (cgroup-v1/memory.rst, 9), in version 2 the file itself
+        can be polled.  Both may tell a moment before the counter grows.
+        """
+        path = next((path for name, path, _, _ in self._places if name == "oom_kills"), "")
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return
+        self._watched.append(fd)
+        directory, name = os.path.split(path)
+        try:
+            if name == "memory.oom_control":
+                told = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+                self._watched.append(told)
+                with open(f"{directory}/cgroup.event_control", "w") as control:
+                    control.write(f"{told} {fd}")
+                self._loop.add(told, READ, lambda events: self._oom_told(told))
+            else:
+                self._loop.add(fd, HANGUP | PRIORITY, lambda events: self._oom_told(fd))
+        except OSError:
+            return  # the next sample sees it
+
+    def _oom_told(self, fd: int) -> None:
+        try:
+            if fd == self._watched[0]:
+                os.pread(fd, _READ_BYTES, 0)  # who has read it is told of the next change
+            else:
+                os.eventfd_read(fd)
+        except OSError:  # ENODEV: the cgroup is being removed
+            self._loop.remove(fd)
+            return
+        self._loop.call_later(_COUNTED_S, self._check_oom)
+
+    def _check_oom(self) -> None:
+        if self._closed:
+            return
         self._reap()
+        kills = sample(self._places)[1]
         if kills > self._told_kills and not self._teller:
             self._told_kills = kills
             self._tell_oom()
+
+    def _tick(self) -> None:
+        path = f"{self._root}/containers/{self._container_id}/{FILE}"
+        append(path, sample(self._places)[0])
+        self._check_oom()
         self._due_s = time.monotonic() + self._interval_s
         self._timer = self._loop.call_later(self._interval_s, self._tick)
 
@@ -92,7 +139,12 @@ class Recorder:
         """The container has ended, and its cgroup is still there: the last sample, and whether an
         event `oom` is due."""
         self._timer.cancel()
+        self._closed = True
         self._reap(block=True)
+        for fd in self._watched:
+            self._loop.remove(fd)
+            os.close(fd)
+        self._watched.clear()
         line, kills = sample(self._places)
         return line, kills > self._told_kills
 
@@ -111,7 +163,9 @@ class Recorder:
     @classmethod
     def take_over(cls, loop: EventLoop, state: dict[str, Any]) -> Recorder:
         """Go on with what `hand_over` described."""
-        return cls(loop, **state)
+        recorder = cls(loop, **state)
+        recorder.watch_oom()
+        return recorder
 
 
 def sample(places: Sequence[Place]) -> tuple[str, int]:

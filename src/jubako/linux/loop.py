@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 READ = select.EPOLLIN
 WRITE = select.EPOLLOUT
+PRIORITY = select.EPOLLPRI  # a file of the kernel has changed
 HANGUP = select.EPOLLHUP | select.EPOLLERR
 
 
