@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -155,10 +154,8 @@ def _samples(jubako: Jubako, identity: str) -> int:
         database.close()
 
 
-def test_the_oom_killer_in_a_container_that_goes_on(
-    jubako: Jubako, busybox: str, tmp_path: Path
-) -> None:
-    (jubako.root / "config.json").write_text('{"record-interval": "1s"}')
+def test_the_oom_killer_in_a_container_that_goes_on(jubako: Jubako, busybox: str) -> None:
+    """It is told at once, long before the next sample is due, and once."""
     child = "sh -c 'a=x; while true; do a=$a$a; done'; sleep 1000"
     jubako.ok("run", "-d", "--name", "one", "-m", "16m", *OFF, busybox, "sh", "-c", child)
     following = jubako.start("events", "--since", "1h", "-f", "event=oom")

@@ -165,6 +165,7 @@ class Recorder:
         """Go on with what `hand_over` described."""
         recorder = cls(loop, **state)
         recorder.watch_oom()
+        loop.call_later(0, recorder._check_oom)  # what happened before that
         return recorder
 
 

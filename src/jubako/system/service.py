@@ -95,11 +95,14 @@ class SystemService:
         NetworksDeleted, VolumesDeleted, ImagesDeleted, SpaceReclaimed (bytes).
         Raises InvalidArgument for an unknown filter, and for `until` together with volumes.
         """
+        from jubako.store import events
         from jubako.system.cleaning import prune
 
-        return prune(
+        done = prune(
             self._services, self._containers, filters or {}, all_images=all_images, volumes=volumes
         )
+        events.expire(self._services.store, self.settings.record_keep_s)
+        return done
 
     def prune_networks(self, filters: Mapping[str, Sequence[str]] | None = None) -> list[str]:
         """Remove networks that no container uses; their names.  filters: label, label!, until."""
