@@ -238,6 +238,36 @@ def test_events(engine: Engine, busybox: str, tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_patterns(jubako: Jubako, busybox: str, tmp_path: Path) -> None:
+    start(jubako, busybox)
+    names = "/d/a.log /d/b.log /d/.hidden.log /d/c.txt '/d/[x]*.log'"
+    jubako.ok("exec", "box", "sh", "-c", f"mkdir -p /d/dir.log; touch {names} /d/dir.log/in")
+    for pattern, expected in (
+        ("*.log", ["[x]*.log", "a.log", "b.log", "dir.log"]),
+        (".*.log", [".hidden.log"]),
+        ("?.log", ["a.log", "b.log"]),
+        ("[bc].*", ["b.log", "c.txt"]),
+        ("c.txt", ["c.txt"]),
+    ):
+        target = tmp_path / pattern.replace("*", "star")
+        target.mkdir()
+        assert jubako("cp", "--glob", f"box:/d/{pattern}", target) == (0, "", "")
+        assert sorted(os.listdir(target)) == expected
+    assert (tmp_path / "star.log/dir.log/in").exists()
+    jubako.ok("cp", "box:/d/[x]*.log", tmp_path / "plain")  # without the flag it is a name
+    for arguments, text in (
+        (("box:/d/*.none", tmp_path), "no file matches /d/*.none in container box"),
+        (("box:/*/a.log", tmp_path), "Could not find the file /* in container box"),
+        (("box:/d/*", tmp_path / "plain"),
+         f"copy /d/*: the destination {tmp_path}/plain must be a directory"),
+        (("box:/d/*", "-"), "--glob copies to a directory, not to '-'"),
+        ((tmp_path, "box:/d"), "--glob is for files of a container: the shell knows those of the"
+         " host"),
+    ):  # fmt: skip
+        done = jubako("cp", "--glob", *arguments)
+        assert (done.status, done.stderr) == (1, f"jubako: {text}\n")
+
+
 # --- what files keep -----------------------------------------------------------------------------
 
 

@@ -608,6 +608,32 @@ class ContainerService:
             self._services, reference, path, destination, follow_link=follow_link, archive=archive
         )
 
+    def copy_matching(
+        self,
+        reference: str,
+        pattern: str,
+        destination: str,
+        *,
+        follow_link: bool = False,
+        archive: bool = False,
+    ) -> Copied:
+        """Copy everything that matches a pattern to a directory of the host; see `copy_from`.
+
+        pattern: a path whose last component may hold `*`, `?` and `[...]`, as in a shell.
+        Raises NotFound (nothing matches), InvalidArgument (the destination is no directory).
+        """
+        from jubako.containers.copying import transfer
+
+        self._recover()
+        return transfer.copy_matching(
+            self._services,
+            reference,
+            pattern,
+            destination,
+            follow_link=follow_link,
+            archive=archive,
+        )
+
     def copy_to(
         self, reference: str, source: str | Readable, path: str, *, follow_link: bool = False
     ) -> Copied:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 COMMAND = Command(
     "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n"
     "\tjubako cp [OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH",
-    (Flag("archive", "a"), Flag("follow-link", "L"), Flag("quiet", "q")),
+    (Flag("archive", "a"), Flag("follow-link", "L"), Flag("glob"), Flag("quiet", "q")),
     minimum=2,
     maximum=2,
 )
@@ -44,6 +44,14 @@ def run(session: Session, call: Call) -> int:
 def _copy_from(session: Session, call: Call, container: str, path: str, destination: str) -> int:
     containers = session.engine.containers
     follow = call.flag("follow-link")
+    if call.flag("glob"):
+        if destination == "-":
+            raise Refused("--glob copies to a directory, not to '-'")
+        copied = containers.copy_matching(
+            container, path, destination, follow_link=follow, archive=call.flag("archive")
+        )
+        _report(session, call, copied.size_bytes, copied.path)
+        return 0
     if destination == "-":
         _, stream = containers.get_archive(container, path, follow_link=follow)
         with stream:
@@ -59,6 +67,8 @@ def _copy_from(session: Session, call: Call, container: str, path: str, destinat
 
 def _copy_to(session: Session, call: Call, container: str, source: str, path: str) -> int:
     containers = session.engine.containers
+    if call.flag("glob"):
+        raise Refused("--glob is for files of a container: the shell knows those of the host")
     if source == "-":
         with os.fdopen(os.dup(0), "rb") as stream:
             containers.copy_to(container, stream, path)

@@ -330,6 +330,10 @@ TEXTS = {
         {
             "archive": "Archive mode (copy all uid/gid information)",
             "follow-link": "Always follow symbol link in SRC_PATH",
+            "glob": (
+                "Copy all files of the container whose name matches the last part of SRC_PATH "
+                "(*, ?, [...]) to a directory"
+            ),
             "quiet": (
                 "Suppress progress output during copy. Progress output is automatically "
                 "suppressed if no terminal is attached"

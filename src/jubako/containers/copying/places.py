@@ -109,6 +109,29 @@ def look(root: int, path: str, container: str) -> PathStat:
     return PathStat(os.path.basename(path.rstrip("/")) or "/", status, target)
 
 
+def matching(root: int, pattern: str, container: str) -> list[str]:
+    """The paths whose last component matches a shell's pattern, sorted; `*` needs no hidden name.
+
+    The directory is taken as it is: nothing in it is a pattern.  Raises NotFound, also for none.
+    """
+    from fnmatch import fnmatchcase
+
+    directory, wanted = rules.split(pattern)
+    fd = open_place(root, directory, os.O_RDONLY | os.O_DIRECTORY, container)
+    try:
+        names = [] if is_kernel_view(fd) else sorted(os.listdir(fd))
+    finally:
+        os.close(fd)
+    found = [
+        f"{directory.rstrip('/')}/{name}"
+        for name in names
+        if fnmatchcase(name, wanted) and (wanted.startswith(".") or not name.startswith("."))
+    ]
+    if not found:
+        raise NotFound(f"no file matches {pattern} in container {container}", subject=pattern)
+    return found
+
+
 def is_top_of_view(root: int, path: str) -> bool:
     """Whether the directory above `path` is one of files: /proc is there, /proc/stat is not."""
     above = open_in_root(root, rules.split(path)[0].lstrip("/") or ".", os.O_PATH)

@@ -113,11 +113,41 @@ def copy_from(
     target = places.host_path(destination)
     places.check_output(target)
     with open_view(services, reference) as view:
-        source, found = _source(view, _inside(path), reference, follow_link=follow_link)
+        size_bytes = _copy_out(view, _inside(path), target, reference, follow_link, archive)
         emit(services.store, view.container.record, "archive-path")
-        plan = rules.plan(source, places.host_destination(target))
-        entries = _entries(view.root, source.path, found, os.fsencode(plan.name))
-        return Copied(_place_on_host(plan.directory, entries, owners=archive), target)
+        return Copied(size_bytes, target)
+
+
+def copy_matching(
+    services: Services,
+    reference: str,
+    pattern: str,
+    destination: str,
+    *,
+    follow_link: bool,
+    archive: bool,
+) -> Copied:
+    """See `ContainerService.copy_matching`."""
+    target = places.host_path(destination)
+    if not os.path.isdir(target):
+        text = f"copy {pattern}: the destination {destination} must be a directory"
+        raise InvalidArgument(text, subject=destination)
+    with open_view(services, reference) as view:
+        paths = places.matching(view.root, _inside(pattern), reference)
+        size_bytes = sum(
+            _copy_out(view, path, target, reference, follow_link, archive) for path in paths
+        )
+        emit(services.store, view.container.record, "archive-path")
+        return Copied(size_bytes, target)
+
+
+def _copy_out(
+    view: View, path: str, target: str, reference: str, follow_link: bool, archive: bool
+) -> int:
+    source, found = _source(view, path, reference, follow_link=follow_link)
+    plan = rules.plan(source, places.host_destination(target))
+    entries = _entries(view.root, source.path, found, os.fsencode(plan.name))
+    return _place_on_host(plan.directory, entries, owners=archive)
 
 
 def _source(
