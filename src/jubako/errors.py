@@ -187,6 +187,8 @@ class KernelError(JubakoError, OSError):
     def from_oserror(cls, op: str, error: OSError, *, path: str | None = None) -> KernelError:
         """Map an error of the standard library; the path defaults to the one it carries."""
         name = path if path is not None else error.filename
+        if isinstance(name, int):  # of os.listdir(descriptor) and its like
+            name = f"descriptor {name}"
         return cls(op, error.errno or 0, path=None if name is None else os.fsdecode(name))
 
 
