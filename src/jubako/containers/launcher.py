@@ -33,6 +33,8 @@ _START_PATH = (
     "jubako.linux.cgroups",
     "jubako.linux.seccomp",
     "jubako.runtime.builtin",
+    "jubako.runtime.init",
+    "jubako.runtime.sources",
 )
 
 

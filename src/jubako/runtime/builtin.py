@@ -22,22 +22,22 @@ from jubako.errors import (
 )
 from jubako.linux import cgroups, idmap, pidfd
 from jubako.runtime import exec as entering
-from jubako.runtime import hooks, init, start_socket, words
+from jubako.runtime import hooks, start_socket, words
 from jubako.runtime import spec as specs
 from jubako.runtime.channel import Channel, Errno
 from jubako.runtime.init_process import kill_and_reap, kill_and_wait, open_init
 from jubako.runtime.interface import OpenStdio, Process, Stdio
 from jubako.runtime.namespaces import Namespaces, fork_quietly
-from jubako.runtime.options import Options
 from jubako.runtime.process import Identity
-from jubako.runtime.rootfs import DEFAULT_DEVICES
-from jubako.runtime.sources import Sources, open_sources, root_path
 from jubako.runtime.state import FILTER, SOCKET, VERSION, StateDir, alive, boot_id, now, start_ticks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+    from jubako.runtime import init
+    from jubako.runtime.sources import Sources
 
     Record = dict[str, Any]
     Spec = dict[str, Any]
@@ -76,6 +76,9 @@ class BuiltinRuntime:
         preserve_fds: the container gets descriptors 3 and up of the caller, so many.  no_pivot:
         for hosts whose root is a ramfs.
         """
+        from jubako.runtime import init  # not at the top: an exec needs none of this
+        from jubako.runtime.options import Options
+
         if spec is None:
             spec = specs.load(bundle)
         specs.validate(spec)
@@ -133,6 +136,8 @@ class BuiltinRuntime:
         undo: contextlib.ExitStack,
         temporary: contextlib.ExitStack,
     ) -> Process:
+        from jubako.runtime import init
+
         ours, setup.channel = Channel.pair()
         temporary.callback(ours.close)
         pid = fork_quietly(setup.namespaces.fork, lambda: init.run(setup))
@@ -473,6 +478,8 @@ _PAUSE = "its processes stay in memory and get no processor time any more"
 
 
 def _new_record(container_id: str, bundle: str, spec: Spec) -> Record:
+    from jubako.runtime.sources import root_path
+
     spec_hooks = spec.get("hooks") or {}
     linux = spec["linux"]
     return {
@@ -498,6 +505,9 @@ def _new_record(container_id: str, bundle: str, spec: Spec) -> Record:
 
 
 def _open_sources(setup: init.Setup, bundle: str) -> Sources:
+    from jubako.runtime.rootfs import DEFAULT_DEVICES
+    from jubako.runtime.sources import open_sources
+
     devices: list[str] = []
     if setup.namespaces.own("user") and setup.make_devices:
         devices = [f"/dev/{name}" for name in DEFAULT_DEVICES]

@@ -31,8 +31,7 @@ from jubako.linux.clone import CLONE_PARENT, clone
 from jubako.linux.openat2 import open_in_root
 from jubako.runtime import process, words
 from jubako.runtime import spec as specs
-from jubako.runtime.channel import Channel, Errno
-from jubako.runtime.init import (
+from jubako.runtime.becoming import (
     EXIT_FAILED,
     become_namespace_root,
     connect_stdio,
@@ -40,6 +39,7 @@ from jubako.runtime.init import (
     open_terminal,
     report,
 )
+from jubako.runtime.channel import Channel, Errno
 from jubako.runtime.interface import OpenStdio, Process, Stdio
 from jubako.runtime.namespaces import fork, fork_quietly
 from jubako.runtime.state import alive

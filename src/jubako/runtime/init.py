@@ -8,21 +8,25 @@ channel with operation, path and errno, and ends the process.
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import gc
 import os
 import signal
 import socket
-import stat
 
-from jubako.errors import JubakoError, KernelError, StartError
-from jubako.linux import credentials, fds, prctl, pseudofile, pty, signals, trace
+from jubako.errors import KernelError, StartError
+from jubako.linux import prctl, pseudofile, signals, trace
 from jubako.linux.mount import MS_SLAVE
 from jubako.linux.shell import quote
-from jubako.linux.statfs import DEVPTS_SUPER_MAGIC, filesystem_type
 from jubako.linux.trace import traced
 from jubako.runtime import cgroupfs, hooks, process, words
+from jubako.runtime.becoming import (
+    EXIT_FAILED,
+    become_namespace_root,
+    connect_stdio,
+    connect_terminal,
+    open_terminal,
+    report,
+)
 from jubako.runtime.channel import Channel
 from jubako.runtime.options import PROPAGATION, Options
 from jubako.runtime.rootfs import Root
@@ -37,9 +41,6 @@ if TYPE_CHECKING:
     from jubako.runtime.namespaces import Namespaces
     from jubako.runtime.process import Identity
     from jubako.runtime.sources import Sources
-
-EXIT_FAILED = 1
-_ROOT_INSIDE = "it owns what comes into being in its user namespace from here on"
 
 # Hooks that run while the container is set up and the root is still the host's.
 HOST_HOOKS = ("prestart", "createRuntime", "createContainer")
@@ -106,14 +107,6 @@ def run(setup: Setup) -> NoReturn:
     os._exit(EXIT_FAILED)
 
 
-def report(channel: Channel, error: BaseException) -> None:
-    """Tell the other end; there is nobody else to tell when it has gone."""
-    try:
-        channel.send_error(error if isinstance(error, Exception) else JubakoError(repr(error)))
-    except JubakoError:
-        pass
-
-
 def _prepare(setup: Setup) -> None:
     steps: tuple[Callable[[Setup], None], ...] = (
         _leave_caller,
@@ -167,20 +160,6 @@ def _enter_namespaces(setup: Setup) -> None:
     namespaces.enter()
 
 
-def become_namespace_root() -> None:
-    """UID and GID 0 of the user namespace just entered, which owns what is mounted from here."""
-    try:
-        credentials.setgid(0, why=_ROOT_INSIDE)
-        credentials.setuid(0, why=_ROOT_INSIDE)
-        credentials.setgroups((), why="the groups of the host's root are not the container's")
-    except PermissionError:
-        pass  # a map without 0, or setgroups denied: mounts below will say what is impossible
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise KernelError.from_oserror("become root of the namespace", error) from error
-    prctl.set_dumpable(False, why="nobody in the container may look into this process")
-
-
 def _mount(setup: Setup) -> None:
     spec, sources = setup.spec, setup.sources
     trace.set_root(setup.state["rootfs"])
@@ -219,29 +198,6 @@ def _open_console(setup: Setup, root: Root) -> None:
     setup.channel.send("console", descriptors=[master])
     os.close(master)
     connect_terminal(slave)
-
-
-def open_terminal(devpts: int, size: tuple[int, int] | None, identity: Identity) -> tuple[int, int]:
-    """A pty of the devpts instance open as `devpts`: master and slave."""
-    if filesystem_type(devpts) != DEVPTS_SUPER_MAGIC:
-        raise KernelError("open terminal", errno.ENODEV, path="/dev/pts", detail="not devpts")
-    master, slave, _number = pty.open_pty(devpts)
-    if size is not None:
-        pty.set_size(master, *size)
-    try:
-        fds.chown(slave, identity.uid, why="the terminal belongs to the program's user")
-    except OSError:
-        pass  # a user that is not mapped; the terminal then stays root's
-    return master, slave
-
-
-def connect_terminal(slave: int) -> None:
-    """The terminal becomes 0 to 2 and controls the session."""
-    pty.set_controlling(slave)
-    for number in (0, 1, 2):
-        os.dup2(slave, number)
-    if slave > 2:
-        os.close(slave)
 
 
 def _set_names(setup: Setup) -> None:
@@ -329,26 +285,6 @@ def _become_user(setup: Setup) -> None:
     if setup.die_with_parent:
         prctl.set_pdeathsig(signal.SIGKILL, why="the change of the user has cleared it")
     identity.find_program()
-
-
-def connect_stdio(stdio: Stdio, identity: Identity) -> None:
-    """The caller's descriptors become 0 to 2; the user of the container owns pipes among them."""
-    given = (stdio.stdin, stdio.stdout, stdio.stderr)
-    if given != (0, 1, 2):
-        # Above 2 first: one of them may be another's target.
-        high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in given]
-        for number, fd in enumerate(high):
-            os.dup2(fd, number)
-            os.close(fd)
-    for number in (0, 1, 2):
-        os.set_inheritable(number, True)
-        info = os.fstat(number)
-        if info.st_uid == identity.uid or stat.S_ISCHR(info.st_mode) and not os.isatty(number):
-            continue  # /dev/null stays the host's
-        try:
-            fds.chown(number, identity.uid, why="its user may open /dev/stdout again")
-        except OSError:
-            pass  # not mapped, or a read-only file system: /dev/stdout cannot be reopened then
 
 
 def _announce(setup: Setup) -> None:
