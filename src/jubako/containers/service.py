@@ -371,7 +371,7 @@ class ContainerService:
         chosen = self._filters(filters) if filters else None
         everything = all or limit is not None or (chosen is not None and chosen.wants_stopped)
         found: list[dict[str, Any]] = []
-        for container in self._services.table.all(stopped=everything):
+        for container in self._services.table.listed(stopped=everything):
             if limit is not None and len(found) >= limit:
                 break
             if chosen is None or chosen.matches(container):
