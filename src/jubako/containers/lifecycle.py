@@ -303,7 +303,14 @@ class Lifecycle:
                 )
             if number == signal.SIGKILL and container.status == "paused":
                 self._thaw(container)
-            self._kill_event(container, number, request=_request(container, number))
+            request = _request(container, number)
+            try:
+                self._kill_event(container, number, request=request)
+            except WrongState:  # it has just ended by itself: its policy must not start it again
+                if not request:
+                    raise
+                self._cancel_restart(container, request)
+                return
             if number == signal.SIGKILL:
                 self._wait_monitor(container.id, _KILL_PATIENCE_S)
 
