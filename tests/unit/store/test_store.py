@@ -116,8 +116,8 @@ def test_a_database_of_version_1_is_brought_up_to_date(tmp_path: Path) -> None:
         for table, sql in fresh.items():
             if table not in ("execs", "events", "samples", "containers", "sqlite_sequence"):
                 db.execute(sql)
-        db.execute("CREATE TABLE containers (id TEXT PRIMARY KEY, name TEXT)")
-        db.execute("INSERT INTO containers VALUES ('abc', 'kept')")
+        db.execute("CREATE TABLE containers (id TEXT PRIMARY KEY, name TEXT, boot_id TEXT)")
+        db.execute("INSERT INTO containers VALUES ('abc', 'kept', '')")
         db.execute("PRAGMA user_version = 1")
         db.commit()
     upgraded = Store(str(old))
