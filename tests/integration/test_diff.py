@@ -81,3 +81,22 @@ def test_a_copy_is_a_change(running: bool, engine: Engine, busybox: str, tmp_pat
     engine.containers.copy_to("box", str(tmp_path / "file"), "/home")
     changes = engine.containers.changes("box")
     assert changes == [{"Path": "/home", "Kind": 0}, {"Path": "/home/file", "Kind": 1}]
+
+
+def test_a_commit_has_what_diff_shows(engine: Engine, busybox: str, tmp_path: Path) -> None:
+    """What a start makes for the engine's own mounts is no change, as with Docker."""
+    before = len(engine.images.inspect(busybox)["RootFS"]["Layers"])
+    for name, script, more in (("same", "true", 0), ("more", "echo x > /etc/mine", 1)):
+        config = {"Image": busybox, "Cmd": ["sh", "-c", script]}
+        engine.containers.create(config, {"NetworkMode": "none"}, name=name)
+        engine.containers.start(name)
+        engine.containers.wait(name)
+        image = engine.containers.commit(name, f"{name}:1", author="A", message="M")
+        shown = engine.images.inspect(image)
+        assert len(shown["RootFS"]["Layers"]) == before + more
+        assert (shown["Author"], shown["Comment"]) == ("A", "M")
+    layer = next(iter((Path(engine.store.path) / "layers").glob("*/diff/etc/mine"))).parent
+    assert [path.name for path in layer.iterdir()] == ["mine"]
+    out = engine.containers.run("more:1", ["cat", "/etc/mine", "/etc/hostname"],
+                                host_config={"NetworkMode": "none"})  # fmt: skip
+    assert out.startswith(b"x\n") and len(out) > 10

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from jubako.containers.diff import made_by_engine
 from jubako.containers.events import report
 from jubako.oci.reference import parse
 from jubako.store import point
@@ -51,7 +52,8 @@ def commit(
     """
     upper = f"{services.directory(container.id)}/upper"
     point("containers.commit.begin")
-    with services.images.layers.diff(upper) as layer:
+    ours = made_by_engine(services, container)
+    with services.images.layers.diff(upper, leave_out=ours) as layer:
         image_id = services.images.commit(
             container.image_id,
             layer,

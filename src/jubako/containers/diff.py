@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import contextmanager
 
 from jubako.errors import KernelError
 from jubako.images.layers import whiteout
@@ -33,6 +34,7 @@ MODIFIED, ADDED, DELETED = 0, 1, 2  # as in the API
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _SECOND = 1_000_000_000
+_MADE_MODE = 0o755  # of the directories that a start makes
 # What a start makes for the engine's own mounts where the image has nothing.
 _OURS = frozenset(
     (
@@ -58,6 +60,64 @@ def changes(services: Services, container: Container) -> list[dict[str, Any]]:
 
     The container may run; what changes meanwhile may be missing.  Raises KernelError.
     """
+    with _both(services, container) as (upper, lower):
+        found = dict(_compare(upper, lower))
+    kinds = _with_parents(found)
+    return [
+        {"Path": "/" + os.fsdecode(path), "Kind": kinds[path]}
+        for path in sorted(kinds, key=lambda path: path.split(b"/"))
+    ]
+
+
+def made_by_engine(services: Services, container: Container) -> frozenset[bytes]:
+    """The paths in its writable directory that only hold the engine's own mounts."""
+    with _both(services, container) as (upper, lower):
+        found = {path for path in _OURS if _is_ours(path, upper, lower)}
+        for path in {path.rpartition(b"/")[0] for path in found} - found - {b""}:
+            if _only_holds(path, found, upper, lower):
+                found.add(path)
+        return frozenset(found)
+
+
+def _only_holds(path: bytes, ours: set[bytes], upper: int, lower: int) -> bool:
+    """Whether a directory of the image was copied up for nothing but those paths."""
+    new, old = _look(upper, path), _look(lower, path)
+    if new is None or old is None or _differs(new, old):
+        return False
+    fd = _open(upper, path)
+    if fd < 0:
+        return False
+    try:
+        below = {path + b"/" + os.fsencode(name) for name in os.listdir(fd)}
+        return below <= ours and not _is_opaque(fd)
+    finally:
+        os.close(fd)
+
+
+def _is_ours(path: bytes, upper: int, lower: int) -> bool:
+    new, old = _look(upper, path), _look(lower, path)
+    if new is None or old is not None or (new.st_uid, new.st_gid) != (0, 0):
+        return False
+    if stat.S_ISDIR(new.st_mode):
+        return stat.S_IMODE(new.st_mode) == _MADE_MODE
+    return stat.S_ISREG(new.st_mode) and not new.st_size
+
+
+def _look(root: int, path: bytes) -> os.stat_result | None:
+    """What is at a path; links of the container lead nowhere else."""
+    try:
+        fd = open_in_root(root, os.fsdecode(path), os.O_PATH | os.O_NOFOLLOW)
+    except KernelError:
+        return None
+    try:
+        return os.fstat(fd)
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def _both(services: Services, container: Container) -> Iterator[tuple[int, int]]:
+    """Descriptors of what the container has written and of its image's files."""
     lower = services.images.layers.open_view(
         services.images.diff_ids(container.image_id),
         why="compare what the container has written with its image",
@@ -65,16 +125,11 @@ def changes(services: Services, container: Container) -> list[dict[str, Any]]:
     try:
         upper = os.open(f"{services.directory(container.id)}/upper", _DIRECTORY | os.O_CLOEXEC)
         try:
-            found = dict(_compare(upper, lower))
+            yield upper, lower
         finally:
             os.close(upper)
     finally:
         os.close(lower)
-    kinds = _with_parents(found)
-    return [
-        {"Path": "/" + os.fsdecode(path), "Kind": kinds[path]}
-        for path in sorted(kinds, key=lambda path: path.split(b"/"))
-    ]
 
 
 def _with_parents(found: dict[bytes, int | None]) -> dict[bytes, int]:

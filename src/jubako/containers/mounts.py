@@ -155,6 +155,7 @@ def _inherited(
     point["RW"] = theirs["RW"] and "ro" not in mode.split(",")
     point["CopyData"] = False
     point.pop("Anonymous", None)  # it goes with the container that it was made for
+    point.pop("Chown", None)  # and belongs to that one's user
     if theirs["Type"] == "volume":
         volumes.use(theirs["Name"], container_id)
     return point

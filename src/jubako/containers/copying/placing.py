@@ -100,7 +100,8 @@ class Placer:
         """Directories get their times last: what was made in them has changed them."""
         for path, mtime_ns in reversed(self._times):
             try:
-                os.utime(f"/proc/self/fd/{self._parents.get(path)}", ns=(mtime_ns, mtime_ns))
+                fd = self._parents.get(path, make=False)
+                os.utime(f"/proc/self/fd/{fd}", ns=(mtime_ns, mtime_ns))
             except OSError:
                 continue  # somebody removed it meanwhile
         self._times.clear()

@@ -175,14 +175,17 @@ class LayerStore:
             yield piece
         Digest(diff_id).check_hasher(hasher, f"layer in {self.path(diff_id)}")
 
-    def diff(self, upper: str) -> AbstractContextManager[TarStream]:
+    def diff(
+        self, upper: str, *, leave_out: frozenset[bytes] = frozenset()
+    ) -> AbstractContextManager[TarStream]:
         """The changes in a container's writable directory as a layer tar, read as a stream.
 
+        leave_out: paths that are no changes; what is in such a directory is one all the same.
         Whiteouts have the form of the image specification; equal trees give equal bytes.
         """
         from jubako.images.layers.tree import TreeTar
 
-        return TreeTar(upper, overlay=True)
+        return TreeTar(upper, overlay=True, leave_out=leave_out)
 
     def tar_tree(self, tree: str | int, out: BinaryIO) -> None:
         """Write a tree (a mounted root file system) to `out` as a tar, for `export`.

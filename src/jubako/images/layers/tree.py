@@ -44,6 +44,7 @@ class TreeWalk:
     root: an open directory, which stays the caller's.  prefix: what the entries' names begin with.
     overlay: the tree is the upper directory of an overlay: whiteouts and opaque directories are
     told as the image specification wants.
+    leave_out: paths below the root that are not told; what is in such a directory is.
     across: enter other mounts too, but for the kernel's own file systems (`is_kernel_view`), which
     look like empty directories; else every mount looks like one.
     The descriptor is that of a regular file whose content is wanted, valid until the next step,
@@ -52,12 +53,19 @@ class TreeWalk:
     """
 
     def __init__(
-        self, root: int, *, prefix: bytes = b"", overlay: bool = False, across: bool = False
+        self,
+        root: int,
+        *,
+        prefix: bytes = b"",
+        overlay: bool = False,
+        across: bool = False,
+        leave_out: frozenset[bytes] = frozenset(),
     ):
         self._root = root
         self._prefix = prefix
         self._overlay = overlay
         self._across = across
+        self._leave_out = leave_out
         self._links: dict[tuple[int, int], bytes] = {}
         self._device = os.fstat(root).st_dev
 
@@ -110,12 +118,15 @@ class TreeWalk:
                 status = os.stat(name, dir_fd=fd, follow_symlinks=False)
             except FileNotFoundError:
                 continue
+            told = below + name not in self._leave_out
             if self._overlay and whiteout.is_device(status):
                 yield _mark(prefix + whiteout.PREFIX + name), -1
             elif stat.S_ISDIR(status.st_mode):
-                inside = yield from self._subdirectory(fd, name, prefix + name)
+                inside = yield from self._subdirectory(fd, name, prefix + name, told)
                 if inside:
                     return below + name, inside
+            elif not told:
+                continue
             elif stat.S_ISREG(status.st_mode):
                 yield from self._file(fd, name, prefix + name)
             elif not stat.S_ISSOCK(status.st_mode):
@@ -125,7 +136,7 @@ class TreeWalk:
         return None
 
     def _subdirectory(
-        self, parent: int, name: bytes, path: bytes
+        self, parent: int, name: bytes, path: bytes, told: bool
     ) -> Generator[tuple[Entry, int], None, list[bytes]]:
         """Tell a directory's entry; returns the names in it."""
         try:
@@ -136,7 +147,8 @@ class TreeWalk:
             raise
         try:
             status = os.fstat(fd)
-            yield _entry(path + b"/", status, fd, b""), -1
+            if told:
+                yield _entry(path + b"/", status, fd, b""), -1
             if self._overlay and self._is_opaque(fd):
                 yield _mark(path + b"/" + whiteout.OPAQUE), -1
             return self._names(fd) if self._enters(fd, status) else []
@@ -264,21 +276,29 @@ class TarStream:
 class TreeTar(TarStream):
     """The tar of a whole tree, without what is below another mount; see `TarStream`.
 
-    tree: a path, or an open directory, which stays the caller's.
+    tree: a path, or an open directory, which stays the caller's.  leave_out: as for `TreeWalk`.
     """
 
-    def __init__(self, tree: str | int, *, overlay: bool = False):
-        super().__init__(_whole_tree(tree, overlay))
+    def __init__(
+        self,
+        tree: str | int,
+        *,
+        overlay: bool = False,
+        leave_out: frozenset[bytes] = frozenset(),
+    ):
+        super().__init__(_whole_tree(tree, overlay, leave_out))
 
 
-def _whole_tree(tree: str | int, overlay: bool) -> Iterator[tuple[Entry, int]]:
+def _whole_tree(
+    tree: str | int, overlay: bool, leave_out: frozenset[bytes]
+) -> Iterator[tuple[Entry, int]]:
     # a descriptor of the caller's may be one that nothing can be read through (O_PATH)
     if isinstance(tree, int):
         root = os.open(".", DIRECTORY_FLAGS, dir_fd=tree)
     else:
         root = os.open(tree, DIRECTORY_FLAGS)
     try:
-        walk = TreeWalk(root, overlay=overlay)
+        walk = TreeWalk(root, overlay=overlay, leave_out=leave_out)
         if not overlay:
             yield walk.top(b"./"), -1
         elif (mark := walk.opaque()) is not None:
