@@ -294,6 +294,9 @@ def test_detach_and_attach_again_with_other_keys(jubako: Jubako, busybox: str) -
     first.expect("read escape sequence")
     assert first.wait() == 1
     second, third = jubako.terminal("attach", "box"), jubako.terminal("attach", "box")
+    for client in (second, third):  # each is there when it sees its own
+        client.send("echo $((1+2))three\n")
+        client.expect("3three")
     second.send("echo $((2+2))four\n")
     second.expect("4four")
     third.expect("4four")

@@ -55,8 +55,8 @@ def imported(path: Path) -> Iterator[str]:
             yield node.module
 
 
-def test_linux_and_oci_import_only_the_standard_library_and_errors(repository: Path) -> None:
-    for package in ("linux", "oci"):
+def test_the_lowest_packages_import_only_the_standard_library_and_errors(repository: Path) -> None:
+    for package in ("golang", "linux", "oci"):
         for path in sources(repository, package):
             for module in imported(path):
                 own = module.startswith((f"jubako.{package}", "jubako.errors"))

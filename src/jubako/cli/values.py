@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 
 from jubako.cli.flags import Kind, parse_int
-from jubako.cli.units import parse_bytes, parse_cpus, parse_duration, parse_swap
+from jubako.cli.units import parse_cpus, parse_swap
+from jubako.golang.duration import parse_duration
 from jubako.golang.quote import quote
+from jubako.golang.size import parse_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,62 +11,6 @@ from hypothesis import strategies as st
 from jubako.cli import units
 
 
-@pytest.mark.parametrize(
-    ("text", "size_bytes"),
-    [
-        ("0", 0),
-        ("100", 100),
-        ("100b", 100),
-        ("1k", 1024),
-        ("1K", 1024),
-        ("512m", 512 << 20),
-        ("1.5g", 3 << 29),
-        ("1.5 GiB", 3 << 29),
-        ("2TB", 2 << 40),
-        ("1p", 1 << 50),
-        ("1e3", 1000),
-        (".5k", 512),
-    ],
-)
-def test_parse_bytes(text: str, size_bytes: int) -> None:
-    assert units.parse_bytes(text) == size_bytes
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("abc", "invalid size: 'abc'"),
-        ("", "invalid size: ''"),
-        ("-1", "invalid size: '-1'"),
-        ("1x", "invalid suffix: 'x'"),
-        ("1kx", "invalid suffix: 'kx'"),
-        ("1 mega", "invalid suffix: 'mega'"),
-        ("1  m", 'strconv.ParseFloat: parsing "1 ": invalid syntax'),
-        ("1.2.3m", 'strconv.ParseFloat: parsing "1.2.3": invalid syntax'),
-        ("m5", 'strconv.ParseFloat: parsing "m5": invalid syntax'),
-        ("9e30", "invalid size: '9e30': too large"),
-    ],
-)
-def test_parse_bytes_refuses(text: str, message: str) -> None:
-    with pytest.raises(ValueError) as caught:
-        units.parse_bytes(text)
-    assert str(caught.value) == message
-
-
-@given(st.text(max_size=12))
-def test_parse_bytes_gives_a_size_or_an_error(text: str) -> None:
-    try:
-        assert 0 <= units.parse_bytes(text) < 1 << 63
-    except ValueError:
-        pass
-
-
-@given(st.integers(0, 1 << 32), st.sampled_from(["", "b", "k", "kb", "KiB", "m", "g"]))
-def test_parse_bytes_scales(number: int, unit: str) -> None:
-    power = {"k": 1, "m": 2, "g": 3}.get(unit[:1].lower(), 0)
-    assert units.parse_bytes(f"{number}{unit}") == number * 1024**power
-
-
 def test_parse_swap() -> None:
     assert units.parse_swap("-1") == -1
     assert units.parse_swap("1m") == 1 << 20
@@ -96,40 +40,6 @@ def test_parse_cpus_is_exact() -> None:
 @given(st.integers(0, 10**13))
 def test_parse_cpus_round_trips(nano: int) -> None:
     assert units.parse_cpus(f"{nano // 10**9}.{nano % 10**9:09}") == nano
-
-
-@pytest.mark.parametrize(
-    ("text", "nanoseconds"),
-    [
-        ("0", 0),
-        ("1h30m", 5400 * 10**9),
-        ("1.5s", 15 * 10**8),
-        ("-2ms", -2 * 10**6),
-        ("+3us", 3000),
-        ("3µs", 3000),
-        ("1h1m1s1ms1us1ns", 3661001001001),
-    ],
-)
-def test_parse_duration(text: str, nanoseconds: int) -> None:
-    assert units.parse_duration(text) == nanoseconds
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", 'time: invalid duration ""'),
-        ("x", 'time: invalid duration "x"'),
-        ("5", 'time: missing unit in duration "5"'),
-        ("5x", 'time: unknown unit "x" in duration "5x"'),
-        ("1d", 'time: unknown unit "d" in duration "1d"'),
-        ("-", 'time: invalid duration "-"'),
-        (".s", 'time: invalid duration ".s"'),
-    ],
-)
-def test_parse_duration_refuses(text: str, message: str) -> None:
-    with pytest.raises(ValueError) as caught:
-        units.parse_duration(text)
-    assert str(caught.value) == message
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import json
 import os
+import shutil
 import socket
 import ssl
 import struct
@@ -203,6 +204,8 @@ def test_syslog_over_unix_sockets(bench: Bench, kind: int) -> None:
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A self-signed certificate for 127.0.0.1 with its key, in one file."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
     directory = tmp_path_factory.mktemp("certificate")
     path = directory / "server.pem"
     subprocess.run(
