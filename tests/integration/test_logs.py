@@ -135,6 +135,7 @@ def test_a_dead_server_holds_nobody_up_in_non_blocking_mode(
         wait_for(lambda: "end" in jubako.ok("logs", "-n", "2", "box"))
         tcp.close()  # nobody to come back to
     wait_for(lambda: "messages did not reach" in jubako("logs", "-n", "1", "box").stderr)
+    wait_for(lambda: "log driver `syslog` could not take them" in jubako.ok("why", "box"))
 
 
 def test_a_slow_server_holds_the_container_up_in_blocking_mode(

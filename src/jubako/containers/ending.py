@@ -7,10 +7,11 @@ the container ran, and a user who stops it says so there before he sends the sig
 from __future__ import annotations
 
 from jubako.containers import events, health, restart, samples
-from jubako.containers.takedown import NOTHING_LEFT
+from jubako.containers.takedown import NOTHING_LEFT, run_all
 from jubako.containers.times import now
 from jubako.errors import JubakoError
 from jubako.linux.cgroups import Cgroup
+from jubako.store.events import note
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -140,3 +141,12 @@ def oom_killed(services: Services, container: Container) -> bool:
         return Cgroup(services.cgroup_path(container.id, parent)).oom_kills() > 0
     except JubakoError:
         return False
+
+
+def note_lost_records(services: Services, container: Container, count: int) -> None:
+    """Let `why` know how much of what it wrote did not get into its log, or to its log server."""
+    if not count:
+        return
+    driver = container.record["HostConfig"]["LogConfig"]["Type"]
+    lost = {"name": container.name, "records": str(count), "driver": driver}
+    run_all([lambda: note(services.store, "log-lost", container.id, lost)])

@@ -233,6 +233,11 @@ class Stdio:
         """Whether nothing is under way but what the container has still to write."""
         return not self._clients and not self._input and self._log.idle
 
+    @property
+    def lost(self) -> int:
+        """Records that the log driver has given up."""
+        return self._log.lost
+
     def hand_over(self) -> dict[str, Any]:
         """What `take_over` makes the same of after an exec; only while `idle`."""
         names = {name: fd for fd, name in self._outputs.items()}

@@ -124,6 +124,7 @@ class Supervisor:
             run_all([lambda: _remove(services, container)])
         self.streams.broadcast(frames.encode(frames.GONE))
         self.streams.close()
+        ending.note_lost_records(services, container, self.streams.lost)
         if outcome.restart_s is not None:
             from jubako.containers import restarting
 

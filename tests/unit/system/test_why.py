@@ -150,6 +150,13 @@ def test_a_start_that_failed(tmp_path: Path) -> None:
     assert told.end("state")["Text"].endswith("at its end, as `--rm` asks for.")
 
 
+def test_what_no_log_has(story: Story) -> None:
+    _finish(story, 0)
+    lost = {"name": NAME, "records": "12", "driver": "syslog"}
+    events.note(story._engine.store, "log-lost", ID, lost)
+    assert story.end("log")["Facts"] == {"Records": 12, "Driver": "syslog"}
+
+
 def test_a_crash_loop(story: Story) -> None:
     for _ in range(4):
         story.tell("die", exitCode="1", execDuration="0", notes={"restart_s": 0.8})

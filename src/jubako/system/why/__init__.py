@@ -34,6 +34,7 @@ def why(services: Services, reference: str) -> dict[str, Any]:
         findings += endings.last_end(history)
     findings += condition.restarts(history)
     findings += condition.health(history)
+    findings += condition.log(history)
     findings += condition.resources(history)
     findings += network.ports(services, history)
     findings += network.names(history)

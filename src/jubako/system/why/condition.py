@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from jubako.containers.times import seconds
+from jubako.store import events
 from jubako.system.why import words
 from jubako.system.why.findings import NOTE, OK, PROBLEM, finding
 
@@ -162,6 +163,20 @@ def _shortened(output: str) -> str:
     lines = output.splitlines()
     text = " / ".join(line.strip() for line in lines[-_OUTPUT_LINES:]) or "(no output)"
     return f"... {text}" if len(lines) > _OUTPUT_LINES else text
+
+
+def log(history: History) -> Iterator[Finding]:
+    """How much of what it wrote in its last run is in no log."""
+    for event in reversed(history.events):
+        if event.kind == events.RECORDER and event.action == "log-lost":
+            count, driver = int(event.attributes["records"]), event.attributes["driver"]
+            text = (
+                f"{count} records of what it wrote were lost, because the log driver `{driver}` "
+                "could not take them: the disk was full, or its server slow or down."
+            )
+            yield finding("log", NOTE, text, at_ns=event.at_ns, Records=count, Driver=driver)
+        if event.action == "start":
+            return
 
 
 def resources(history: History) -> Iterator[Finding]:

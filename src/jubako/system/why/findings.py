@@ -18,9 +18,9 @@ def finding(
 ) -> Finding:
     """One statement.
 
-    kind: what it is about (`state`, `end`, `start`, `oom`, `restart`, `health`, `resources`,
-    `network`).  level: `ok`, `note` or `problem`.  text: whole sentences.  at_ns: when.  facts: the
-    same for programs.
+    kind: what it is about (`state`, `end`, `start`, `oom`, `restart`, `health`, `log`,
+    `resources`, `network`).  level: `ok`, `note` or `problem`.  text: whole sentences.
+    at_ns: when.  facts: the same for programs.
     """
     found: Finding = {"Kind": kind, "Level": level, "Text": text, "Facts": facts}
     if at_ns is not None:
