@@ -35,9 +35,11 @@ MODIFIED, ADDED, DELETED = 0, 1, 2  # as in the API
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _SECOND = 1_000_000_000
 _MADE_MODE = 0o755  # of the directories that a start makes
-# What a start makes for the engine's own mounts where the image has nothing.
+# What a start makes where the image has nothing: its mark, and places for the engine's own mounts.
 _OURS = frozenset(
     (
+        b".dockerenv",
+        b".dockerenv",
         b"dev",
         b"dev/console",
         b"dev/mqueue",
