@@ -1,7 +1,7 @@
 """`system df`: what takes how much of the disk, and what would come back.
 
 Sizes are the lengths of files, a file with several names once: what `du --apparent-size` counts
-below the directories of layers, of what containers wrote, and of volumes, without the directories
+below the trees of layers, of what containers wrote, and of volumes, without the directories
 themselves.  A layer counts once, however many images have it.
 """
 
