@@ -43,6 +43,7 @@ TAKE_DOWN = [
     "networks.detach.rows",
     "containers.takedown.network",
 ]
+REPAIR = [*TAKE_DOWN, "containers.repair.recorded"]
 EXIT = ["containers.exit.drained", *TAKE_DOWN, "containers.exit.recorded"]
 STOP = ["containers.stop.signalled", "containers.stop.killed"]
 REMOVE = ["containers.remove.marked", "containers.remove.files", "volumes.remove.moved"]
@@ -81,6 +82,7 @@ def test_every_step_has_a_case(repository: Path) -> None:
         UNREPORTED,
         *START,
         *EXIT,
+        *REPAIR,
         *STOP,
         *REMOVE,
         *COMMIT,
@@ -215,7 +217,7 @@ def test_exit_of_a_monitor_that_replaced_itself(
     traces.assert_none()
 
 
-@pytest.mark.parametrize("point", TAKE_DOWN)
+@pytest.mark.parametrize("point", REPAIR)
 def test_repair(jubako: Jubako, busybox: str, traces: Traces, point: str) -> None:
     """The command that repairs is killed itself."""
     jubako.ok("run", "-d", "--name", "box", *ARGUMENTS, busybox, "sleep", "100")
