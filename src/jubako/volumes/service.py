@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import time
 from contextlib import suppress
 
 from jubako.errors import Conflict, InvalidArgument, KernelError, NotFound
 from jubako.store import events, point
+from jubako.volumes import checks
 from jubako.volumes import options as driver_options
 
 TYPE_CHECKING = False
@@ -26,13 +26,8 @@ if TYPE_CHECKING:
 ANONYMOUS_LABEL = "com.docker.volume.anonymous"
 DRIVER = "local"
 
-_NAME = r"[a-zA-Z0-9][a-zA-Z0-9_.-]+"  # compiled when it is first needed
-_MAX_NAME = 255  # it becomes the name of a directory
-_MAX_ID = (1 << 32) - 2  # the next one means "leave it" to chown(2)
 _LIST_FILTERS = frozenset(("dangling", "driver", "label", "name"))
 _PRUNE_FILTERS = frozenset(("all", "label", "label!"))
-_TRUE = ("1", "t", "T", "TRUE", "true", "True")
-_FALSE = ("0", "f", "F", "FALSE", "false", "False")
 
 
 class VolumeService:
@@ -70,7 +65,7 @@ class VolumeService:
         anonymous = not name
         name = name or os.urandom(32).hex()
         if not anonymous:
-            _check_name(name)
+            checks.check_name(name)
         if driver and driver != DRIVER:
             raise NotFound(
                 f"create {name}: error looking up volume plugin {driver}: "
@@ -82,7 +77,7 @@ class VolumeService:
             driver_options.check(wanted)
         except InvalidArgument as exc:
             raise InvalidArgument(f"create {name}: {exc}", subject=name) from exc
-        owner = _owner(name, uid, gid, mode)
+        owner = checks.owner_options(name, uid, gid, mode)
         if owner and wanted:
             raise InvalidArgument(
                 f"create {name}: an owner cannot be set with driver options",
@@ -157,8 +152,8 @@ class VolumeService:
         Raises InvalidArgument for an unknown filter or value.
         """
         wanted = filters or {}
-        _check_filters(wanted, _LIST_FILTERS)
-        dangling = _flag(wanted, "dangling")
+        checks.check_filters(wanted, _LIST_FILTERS)
+        dangling = checks.flag(wanted, "dangling")
         rows = self._store.db.execute(
             "SELECT *, EXISTS (SELECT 1 FROM volume_uses WHERE volume = name) AS used"
             " FROM volumes ORDER BY name"
@@ -168,8 +163,8 @@ class VolumeService:
             for row in rows
             if (dangling is None or dangling != bool(row["used"]))
             and (not wanted.get("driver") or row["driver"] in wanted["driver"])
-            and (not wanted.get("name") or _matches(wanted["name"], row["name"]))
-            and _has_labels(wanted.get("label", ()), json.loads(row["labels"]))
+            and (not wanted.get("name") or checks.matches(wanted["name"], row["name"]))
+            and checks.has_labels(wanted.get("label", ()), json.loads(row["labels"]))
         ]
 
     def size_bytes(self, name: str) -> int:
@@ -275,8 +270,8 @@ class VolumeService:
         filters: all, label, label!.  Raises InvalidArgument for an unknown one.
         """
         wanted = filters or {}
-        _check_filters(wanted, _PRUNE_FILTERS)
-        everything = all_unused or bool(_flag(wanted, "all"))
+        checks.check_filters(wanted, _PRUNE_FILTERS)
+        everything = all_unused or bool(checks.flag(wanted, "all"))
         rows = self._store.db.execute(
             "SELECT * FROM volumes WHERE driver = ? AND json_extract(options, '$.device') IS NULL"
             " AND name NOT IN (SELECT volume FROM volume_uses) ORDER BY name",
@@ -287,9 +282,9 @@ class VolumeService:
             labels = json.loads(row["labels"])
             if not (everything or ANONYMOUS_LABEL in labels):
                 continue
-            if not _has_labels(wanted.get("label", ()), labels):
+            if not checks.has_labels(wanted.get("label", ()), labels):
                 continue
-            if wanted.get("label!") and _has_labels(wanted["label!"], labels):
+            if wanted.get("label!") and checks.has_labels(wanted["label!"], labels):
                 continue
             size = self.size_bytes(row["name"])
             if self.remove_if_unused(row["name"]):
@@ -436,75 +431,6 @@ class VolumeService:
                 "Size": self.size_bytes(row["name"]) if local else -1,
             }
         return result
-
-
-def _check_name(name: str) -> None:
-    if len(name) == 1:
-        raise InvalidArgument(
-            f"create {name}: volume name is too short, names should be at least two "
-            "alphanumeric characters",
-            subject=name,
-        )
-    if not re.fullmatch(_NAME, name):
-        raise InvalidArgument(
-            f'create {name}: "{name}" includes invalid characters for a local volume name, only '
-            '"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, '
-            "use absolute path",
-            subject=name,
-        )
-    if len(name) > _MAX_NAME:
-        raise InvalidArgument(f"create {name[:20]}...: volume name is over {_MAX_NAME} characters")
-
-
-def _owner(name: str, uid: int | None, gid: int | None, mode: int | None) -> dict[str, str]:
-    """The options that say who owns the volume, as they are stored.  Raises InvalidArgument."""
-    found = {}
-    for key, value in (("uid", uid), ("gid", gid)):
-        if value is not None:
-            if not 0 <= value <= _MAX_ID:
-                raise InvalidArgument(f"create {name}: {key} must be in range 0-{_MAX_ID}")
-            found[key] = str(value)
-    if mode is not None:
-        if not 0 <= mode <= 0o7777:
-            raise InvalidArgument(f"create {name}: mode must be in range 0-7777 (octal)")
-        found["mode"] = f"{mode:04o}"
-    return found
-
-
-def _check_filters(filters: Mapping[str, Sequence[str]], known: frozenset[str]) -> None:
-    for name in filters:
-        if name not in known:
-            raise InvalidArgument(f"invalid filter '{name}'", subject=name)
-
-
-def _flag(filters: Mapping[str, Sequence[str]], name: str) -> bool | None:
-    values = filters.get(name)
-    if not values:
-        return None
-    if len(values) == 1 and values[0] in _TRUE:
-        return True
-    if len(values) == 1 and values[0] in _FALSE:
-        return False
-    raise InvalidArgument(f"invalid filter '{name}=[{' '.join(values)}]'", subject=name)
-
-
-def _matches(patterns: Sequence[str], name: str) -> bool:
-    """Docker's match of names: equal, or a regular expression found in it."""
-    for pattern in patterns:
-        try:
-            if pattern == name or re.search(pattern, name):
-                return True
-        except re.error:
-            continue
-    return False
-
-
-def _has_labels(wanted: Sequence[str], labels: Mapping[str, str]) -> bool:
-    for text in wanted:
-        key, equals, value = text.partition("=")
-        if key not in labels or (equals and labels[key] != value):
-            return False
-    return True
 
 
 def _now() -> str:
