@@ -106,9 +106,12 @@ Every command and every flag of Docker {version}'s command line, and what `jubak
 
 - **works**: it does what Docker's does.
 - **partly**: it does some of it, and refuses the rest in words.
-- **refused**: it is known, and using it fails with a sentence (exit code 125 for a flag).
+- **refused**: it is known, and using it fails with a sentence (exit code 1).
 - **not there**: `jubako` does not know it; the reason is beside it.
 - **beyond Docker**: Docker does not have it.
+
+Where output or behaviour differs on purpose, with the command lines that show it, is in
+[differences.md](differences.md).
 
 `docker compose` and `docker buildx` are programs of their own, with versions of their own;
 composing and building are not part of this version. Flags that Docker hides from its help are

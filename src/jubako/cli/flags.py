@@ -33,7 +33,7 @@ class OptionError(InvalidArgument):
 
 
 class Refused(InvalidArgument):
-    """The command line cannot work here and now (no terminal); just the sentence, exit code 1."""
+    """The command line is well formed and cannot work here: just the sentence, exit code 1."""
 
 
 class HelpRequested(Exception):
@@ -235,7 +235,7 @@ def parse(
     """Split `args` into flags and arguments.
 
     help_short: `-h` asks for help when no flag of the command has that letter.
-    Raises UsageError with Docker's sentence, or HelpRequested.
+    Raises UsageError with Docker's sentence, Refused, or HelpRequested.
     """
     parser = _Parser(flags, help_short)
     rest = parser.run(args, interspersed)
@@ -315,7 +315,7 @@ class _Parser:
 
     def _set(self, flag: Flag, text: str) -> None:
         if flag.refused:
-            raise UsageError(f"--{flag.name} {flag.refused}")
+            raise Refused(f'"--{flag.name}" {flag.refused}')
         try:
             value = flag.parse(text)
         except ValueError as exc:

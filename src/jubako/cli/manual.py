@@ -65,7 +65,7 @@ _DIFFERENCES = """\
 - Commands that change something have `--explain`, which tells what they make the kernel do
   ([explain.md](explain.md)); `--debug` prints the same line by line, as it happens.
 - `bootstrap` makes a base image from a distribution's signed archive.
-- Flags that are not there yet are accepted by the parser and refused in words, with exit code 125;
+- Flags that are not there yet are accepted by the parser and refused in words, with exit code 1;
   their help says so. Commands that are not there yet say what to use instead.
 - Where Docker prints `Error response from daemon: `, we print `jubako: `.
 - Templates see JSON, not Go's types: `{{.State}}` prints the values of an object, without Go's

@@ -8,7 +8,7 @@ from __future__ import annotations
 from jubako.cli import values
 from jubako.cli.flags import INT, LIST, STRING, UINT, Flag
 
-WINDOWS = "is only supported on Windows"
+WINDOWS = "is only supported on Windows, but this is Linux"
 NO_SOCKET = "cannot work: there is no API server whose socket could be passed in"
 
 FLAGS = (
@@ -71,7 +71,7 @@ FLAGS = (
     Flag("label", "l", LIST, parse=values.label),
     Flag("label-file", "", LIST),
     Flag("link", "", LIST, parse=values.link),
-    Flag("link-local-ip", "", LIST, parse=values.ip_address),
+    Flag("link-local-ip", "", LIST),
     Flag("log-driver", "", STRING),
     Flag("log-opt", "", LIST),
     Flag("mac-address", "", STRING),

@@ -272,7 +272,7 @@ def _volume_source(text: str) -> str | None:
     if len(text) > 2 and "" in parts:
         raise OptionError(f"invalid spec: {text}: empty section between colons")
     if len(parts) > 3:
-        raise OptionError(f"invalid spec: {text}: too many colons")
+        raise OptionError(f"invalid volume specification: '{text}'")
     return parts[0] if len(parts) > 1 and len(text) > 2 else None
 
 
@@ -316,7 +316,7 @@ def _security(call: Call, host: dict[str, Any]) -> None:
         if not found and key != "no-new-privileges":
             key, found, value = text.partition(":")
         if (not found or not value) and key != "no-new-privileges":
-            raise OptionError(f"invalid --security-opt: {quote(text)}")
+            raise OptionError(f"Invalid --security-opt: {quote(text)}")
         if text == "systempaths=unconfined":
             host["MaskedPaths"], host["ReadonlyPaths"] = [], []
         elif key == "seccomp" and value not in ("builtin", "unconfined"):

@@ -85,13 +85,17 @@ def test_accepts(words: str, args: list[str], values: dict[str, object]) -> None
             'invalid argument "9223372036854775808" for "-n, --last" flag: '
             'strconv.ParseInt: parsing "9223372036854775808": value out of range',
         ),
-        ("--soon", "--soon is not supported yet"),
     ],
 )
 def test_refuses_in_dockers_words(words: str, message: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse(FLAGS, words.split())
     assert str(caught.value) == message
+
+
+def test_refuses_what_is_known_and_not_there() -> None:
+    with pytest.raises(Refused, match='^"--soon" is not supported yet$'):
+        parse(FLAGS, ["--soon"])
 
 
 def test_stops_at_the_first_argument() -> None:

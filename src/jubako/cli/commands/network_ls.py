@@ -31,8 +31,10 @@ _FILTERS: dict[str, Callable[[Any, str], bool]] = {
     "id": lambda n, value: value in n["Id"],
     "name": lambda n, value: value in n["Name"],
     "scope": lambda n, value: n["Scope"] == value,
-    "type": lambda n, value: value == ("builtin" if n["Name"] in _BUILTIN else "custom"),
+    "dangling": lambda n, value: _truth(value) == _is_dangling(n),
+    "type": lambda n, value: _type(value) == ("builtin" if n["Name"] in _BUILTIN else "custom"),
 }
+_TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 
 
 def run(session: Session, call: Call) -> int:
@@ -59,6 +61,26 @@ def _list(trunc: bool) -> listing.Listing:
     return listing.Listing(
         "*network.networkContext", fields, ("ID", "Name", "Driver", "Scope"), "ID"
     )
+
+
+def _is_dangling(network: Any) -> bool:
+    return network["Name"] not in _BUILTIN and not network.get("Containers")
+
+
+def _truth(text: str) -> bool:
+    try:
+        return _TRUTHS[text]
+    except KeyError:
+        raise InvalidArgument(
+            'invalid value for filter \'dangling\', must be "true" (or "1"), or "false" (or "0")',
+            subject=text,
+        ) from None
+
+
+def _type(text: str) -> str:
+    if text not in ("builtin", "custom"):
+        raise InvalidArgument(f"invalid filter: 'type'='{text}'", subject=text)
+    return text
 
 
 def _bool(value: bool) -> str:
