@@ -34,7 +34,7 @@ REFUSED = [
     (["--cpus", "nan"], "invalid"),
     (["--cpuset-cpus", "999"], "999"),
     (["-p", "99999:80"], "99999"),
-    (["-p", "80:80:80:80"], "Invalid ip address 80:80"),
+    (["-p", "80:80:80:80"], "invalid IP address: 80:80"),
     (["-v", "relative/path:/x"], "relative/path"),
     (["-v", "/x:relative"], "relative"),
     (["-v", "/:/"], "/"),

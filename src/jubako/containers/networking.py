@@ -47,10 +47,7 @@ def apply(networking: Mapping[str, Any] | None, config: Config, host: HostConfig
     problems = _problems(mode, ipam) if predefined else []
     if problems:
         listed = problems[0] if len(problems) == 1 else "\n".join(f"* {line}" for line in problems)
-        raise InvalidArgument(
-            f"invalid config for network {mode}: invalid endpoint settings:\n{listed}",
-            subject=mode,
-        )
+        raise _invalid(mode, listed)
     if settings.get("Aliases") and predefined:
         raise InvalidArgument(
             "network-scoped aliases are only supported for user-defined networks", subject=mode
@@ -59,7 +56,7 @@ def apply(networking: Mapping[str, Any] | None, config: Config, host: HostConfig
         raise Unsupported(
             f"network {mode}: addresses and aliases on user-defined networks are not supported yet"
         )
-    return _link_local(ipam)
+    return _link_local(mode, ipam)
 
 
 def _problems(mode: str, ipam: Mapping[str, Any]) -> list[str]:
@@ -88,7 +85,13 @@ def _problems(mode: str, ipam: Mapping[str, Any]) -> list[str]:
     return problems
 
 
-def _link_local(ipam: Mapping[str, Any]) -> Json:
+def _invalid(mode: str, problems: str) -> InvalidArgument:
+    return InvalidArgument(
+        f"invalid config for network {mode}: invalid endpoint settings:\n{problems}", subject=mode
+    )
+
+
+def _link_local(mode: str, ipam: Mapping[str, Any]) -> Json:
     addresses = ipam.get("LinkLocalIPs") or []
     if not addresses:
         return {}
@@ -101,5 +104,5 @@ def _link_local(ipam: Mapping[str, Any]) -> Json:
                 subject=address,
             )
         if not isinstance(address, str) or not is_ipv4(address):
-            raise InvalidArgument(f"invalid link-local IP address: {address}", subject=str(address))
+            raise _invalid(mode, f"invalid link-local IP address: {address}")
     return {"IPAMConfig": {"LinkLocalIPs": list(addresses)}}

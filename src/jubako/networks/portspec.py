@@ -29,22 +29,22 @@ def parse_publish(text: str) -> list[PortMapping]:
     protocol, container = _split_protocol(container)
     ip = _strip_brackets(ip)
     if ip and not (is_ipv4(ip) or is_ipv6(ip)):
-        raise _invalid(f"Invalid ip address: {ip}", text)
+        raise _invalid(f"invalid IP address: {ip}", text)
     if not container:
-        raise _invalid(f"No port specified: {text}<empty>", text)
+        raise _invalid(f"no port specified: {text}<empty>", text)
     span = parse_range(container)
     if span is None:
-        raise _invalid(f"Invalid containerPort: {container}", text)
+        raise _invalid(f"invalid containerPort: {container}", text)
     first, last = span
     host_span = parse_range(host) if host else (0, 0)
     if host_span is None:
-        raise _invalid(f"Invalid hostPort: {host}", text)
+        raise _invalid(f"invalid hostPort: {host}", text)
     host_first, host_last = host_span
     if host and last - first != host_last - host_first and last != first:
         ranges = f"{container} and {host}"
-        raise _invalid(f"Invalid ranges specified for container and host Ports: {ranges}", text)
+        raise _invalid(f"invalid ranges specified for container and host Ports: {ranges}", text)
     if protocol.lower() not in PROTOCOLS:
-        raise _invalid(f"Invalid proto: {protocol}", text)
+        raise _invalid(f"invalid proto: {protocol}", text)
     mappings: list[PortMapping] = []
     for offset in range(last - first + 1):
         wanted = str(host_first + offset) if host else ""
@@ -114,7 +114,7 @@ def _strip_brackets(ip: str) -> str:
     if ip.startswith("[") and ip.endswith("]"):
         return ip[1:-1]
     if ":" in ip:
-        raise _invalid(f"Invalid ip address {ip}: address {ip}:: too many colons in address", ip)
+        raise _invalid(f"invalid IP address: {ip}", ip)
     return ip
 
 
@@ -129,7 +129,7 @@ def parse_range(text: str) -> tuple[int, int] | None:
 def _range_problem(text: str) -> str:
     """What is wrong with a range, in the words of Go's libraries; "" if nothing is."""
     if not text:
-        return "Empty string specified for ports."
+        return "empty string specified for ports"
     first, dash, last = text.partition("-")
     for part in (first, last) if dash else (first,):
         if not (part.isascii() and part.isdecimal()):
@@ -137,5 +137,5 @@ def _range_problem(text: str) -> str:
         if int(part) > MAX_PORT:
             return f'strconv.ParseUint: parsing "{part}": value out of range'
     if dash and int(last) < int(first):
-        return f"Invalid range specified for the Port: {text}"
+        return f"invalid range specified for port: {text}"
     return ""
