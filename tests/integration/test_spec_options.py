@@ -208,7 +208,8 @@ def test_namespaces_of_another_container(engine: Engine) -> None:
 def test_joining_a_container_that_does_not_run(engine: Engine) -> None:
     config: Any = {"Image": "busybox", "Cmd": ["true"]}
     made = engine.containers.create(config, {"NetworkMode": "none"})["Id"]
-    with pytest.raises(JubakoError, match="^cannot join .* of a non running container"):
+    message = "^failed to join PID namespace: container .* is not running"
+    with pytest.raises(JubakoError, match=message):
         run(engine, "true", PidMode=f"container:{made}")
 
 

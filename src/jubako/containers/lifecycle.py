@@ -50,6 +50,12 @@ if TYPE_CHECKING:
 DEFAULT_STOP_TIMEOUT_S = 10
 _KILL_PATIENCE_S = 10.0  # a killed process that does not die hangs in the kernel
 _POLL_S = 0.005
+_STOP_FIRST = ": stop the container before removing or force remove"
+_BEFORE_REMOVAL = {
+    "running": _STOP_FIRST,
+    "restarting": _STOP_FIRST,
+    "paused": " and must be unpaused first",
+}
 _SETTLE_S = 30.0  # a start or a removal: some milliseconds, unless much has to be deleted
 
 
@@ -288,19 +294,16 @@ class Lifecycle:
         As with Docker the restart policy rests after SIGKILL and after the container's stop signal,
         and, when it has none of its own, after any signal.
         """
-        try:
-            number = parse_signal(str(name))
-        except InvalidArgument as exc:
-            raise InvalidArgument(f"cannot kill container: {reference}: {exc}") from exc
+        with _saying(f"cannot kill container: {reference}: "):
+            self._kill(reference, parse_signal(str(name)))
+
+    def _kill(self, reference: str, number: int) -> None:
         with self._locked(reference) as container:
             if container.restarting:
                 self._cancel_restart(container)
                 return
             if not container.running:
-                raise WrongState(
-                    f"cannot kill container: {reference}: container {container.id} is not running",
-                    subject=reference,
-                )
+                raise WrongState(f"container {container.id} is not running", subject=reference)
             if number == signal.SIGKILL and container.status == "paused":
                 self._thaw(container)
             request = _request(container, number)
@@ -336,7 +339,8 @@ class Lifecycle:
         with self._locked(reference) as container:
             if not container.active:
                 return
-            self._stop(container, timeout_s, signal_name, request)
+            with _saying(f"cannot stop container: {reference}: "):
+                self._stop(container, timeout_s, signal_name, request)
             self._tell(container, "stop")
 
     def _stop(
@@ -396,7 +400,8 @@ class Lifecycle:
         """Stop it if it runs, then start it; one that was made with `--rm` stays."""
         with self._locked(reference) as container:
             if container.active:
-                self._stop(container, timeout_s, signal_name, RESTARTED)
+                with _saying(f"Cannot restart container {reference}: "):
+                    self._stop(container, timeout_s, signal_name, RESTARTED)
                 self._tell(container, "stop")
             current = self._settled(container.id)
             if current is None:  # it had ended by itself and was made with --rm
@@ -414,7 +419,7 @@ class Lifecycle:
             if container.restarting:
                 raise restarting(container)
             if not container.running:
-                raise WrongState(f"Container {container.id} is not running")
+                raise WrongState(f"container {container.id} is not running")
             self._freeze(container)
             if unknown := health.ended(container.health):
                 self._services.table.update(container.id, **unknown)
@@ -474,12 +479,13 @@ class Lifecycle:
         """Raises NotFound, NameInUse, InvalidArgument."""
         from jubako.containers.validate import check_name
 
-        check_name(name)
         name = name.removeprefix("/")
         with self._locked(reference) as container:
             if container.name == name:
                 raise InvalidArgument("Renaming a container with the same name as its current name")
-            self._services.table.rename(container, name)
+            with _saying("Error when allocating new name: "):
+                check_name(f"/{name}")
+                self._services.table.rename(container, name)
             self._services.store.flush()
 
     def remove(self, reference: str, *, force: bool = False, volumes: bool = False) -> None:
@@ -493,8 +499,7 @@ class Lifecycle:
                 if not force:
                     raise Conflict(
                         f'cannot remove container "/{container.name}": container is '
-                        f"{container.status}: "
-                        "stop the container before removing or force remove",
+                        f"{container.status}{_BEFORE_REMOVAL[container.status]}",
                         subject=reference,
                     )
                 if container.status == "paused":
@@ -520,6 +525,15 @@ def restarting(container: Container) -> WrongState:
         f"Container {container.id} is restarting, wait until the container is running",
         subject=container.id,
     )
+
+
+@contextmanager
+def _saying(what: str) -> Iterator[None]:
+    """Put `what` before the errors of the block that tell a user what is wrong."""
+    try:
+        yield
+    except (NotFound, InvalidArgument, Conflict) as exc:
+        raise type(exc)(f"{what}{exc}", hint=exc.hint, subject=exc.subject) from exc
 
 
 def _request(container: Container, number: int) -> int:

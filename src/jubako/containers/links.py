@@ -191,6 +191,9 @@ def shown(table: ContainerTable, container: Container) -> list[str] | None:
 def remove(services: Services, path: str) -> None:
     """Forget the link `OWNER/ALIAS` (`rm --link`).  Raises NotFound."""
     owner, _, alias = path.strip("/").partition("/")
+    if not alias:
+        services.table.get(owner)
+        raise Conflict("Conflict, cannot remove the default link name of the container")
     try:
         identity = services.table.get(owner).id
     except NotFound as exc:

@@ -109,6 +109,8 @@ def parse_signal(text: str) -> int:
         number = int(text)
         if 0 < number <= signal.SIGRTMAX:
             return number
+        if number > signal.SIGRTMAX:
+            raise InvalidArgument(f"Linux does not support signal {number}", subject=text)
         raise InvalidArgument(f"invalid signal: {text}", subject=text)
     name = text.upper().removeprefix("SIG")
     base, plus, offset = name.partition("+")

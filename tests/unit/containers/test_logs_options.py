@@ -17,6 +17,7 @@ from jubako.errors import InvalidArgument, JubakoError, Unsupported
 UDP = {"syslog-address": "udp://127.0.0.1:1"}
 GELF = {"gelf-address": "udp://127.0.0.1:1"}
 GELF_TCP = {"gelf-address": "tcp://127.0.0.1:1"}
+FAILED = "failed to create task for container: failed to initialize logging driver"
 
 
 def record(driver: str = "json-file", options: dict[str, str] | None = None) -> ContainerRecord:
@@ -194,7 +195,7 @@ def test_wrong_options_are_refused_in_dockers_words(
 ) -> None:
     with pytest.raises(InvalidArgument) as refused:
         make_plan(record(driver, options), "/log")
-    assert str(refused.value) == message.replace("{}", "failed to initialize logging driver")
+    assert str(refused.value) == message.replace("{}", FAILED)
 
 
 def test_a_wrong_regular_expression_is_named() -> None:

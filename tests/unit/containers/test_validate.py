@@ -195,10 +195,15 @@ def test_signals(text: str, number: int) -> None:
     assert validate.parse_signal(text) == number
 
 
-@pytest.mark.parametrize("text", ["", "0", "65", "-9", "FOO", "RTMIN+99", "_DFL", "SIG_IGN"])
+@pytest.mark.parametrize("text", ["", "0", "-9", "FOO", "RTMIN+99", "_DFL", "SIG_IGN"])
 def test_bad_signals(text: str) -> None:
     with pytest.raises(InvalidArgument, match="^invalid signal: "):
         validate.parse_signal(text)
+
+
+def test_a_signal_that_linux_has_not() -> None:
+    with pytest.raises(InvalidArgument, match="^Linux does not support signal 65$"):
+        validate.parse_signal("65")
 
 
 @given(st.sets(st.integers(0, 8191), min_size=1, max_size=20))

@@ -16,7 +16,7 @@ COMMAND = Command("CONTAINER NEW_NAME", minimum=2, maximum=2)
 def run(session: Session, call: Call) -> int:
     old, new = call.args[0].strip(), call.args[1].strip()
     if not old or not new:
-        raise InvalidArgument("neither old nor new names may be empty")
+        raise InvalidArgument("Neither old nor new names may be empty")
     try:
         session.engine.containers.rename(old, new)
     except JubakoError as exc:

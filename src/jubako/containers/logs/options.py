@@ -23,7 +23,7 @@ _FOR_CACHE = (
     "cache-max-file",
     "cache-compress",
 )
-_FAILED = "failed to initialize logging driver"
+_FAILED = "failed to create task for container: failed to initialize logging driver"
 
 
 def check_options(driver: str, options: Mapping[str, str]) -> None:
