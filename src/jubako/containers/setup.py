@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 
 from jubako.containers import hostfiles, mounts
 from jubako.errors import Conflict, JubakoError
@@ -124,13 +125,15 @@ class Setup:
 
     def _other(self, reference: str, kind: str) -> Container:
         other = self._services.table.get(reference)
-        if not other.running:
-            raise Conflict(
-                f"cannot join {kind} namespace of a non running container: {reference}",
-                hint=f"start {reference} first",
-                subject=reference,
+        if other.running:
+            return other
+        if kind == "network":
+            message = f"cannot join network of a non running container: {reference}"
+        else:
+            message = (
+                f"failed to join {kind.upper()} namespace: container {reference} is not running"
             )
-        return other
+        raise Conflict(message, hint=f"start {reference} first", subject=reference)
 
     # files
 
@@ -154,6 +157,8 @@ class Setup:
             self.rootfs,
             why="the layers of the image, and on top a directory for what the container writes",
         )
+        if self._container.started.startswith("0001"):
+            _mark_as_container(self.rootfs)
 
     def _staged_sources(self) -> dict[str, str]:
         """Destination to what is bound there, for mounts whose source is not simply a directory."""
@@ -285,6 +290,13 @@ class Setup:
         os.makedirs(target, mode=0o700, exist_ok=True)
         _borrow_mount(other.pid, "/dev/shm", target)
         return target
+
+
+def _mark_as_container(rootfs: str) -> None:
+    """The empty /.dockerenv by which many programs know that they run in a container."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with suppress(OSError):  # the image has one; and a full disk stops no start for this
+        os.close(os.open(f"{rootfs}/.dockerenv", flags, 0o755))
 
 
 def _link_local(record: ContainerRecord) -> list[str]:

@@ -299,9 +299,8 @@ def _whole_tree(
         root = os.open(tree, DIRECTORY_FLAGS)
     try:
         walk = TreeWalk(root, overlay=overlay, leave_out=leave_out)
-        if not overlay:
-            yield walk.top(b"./"), -1
-        elif (mark := walk.opaque()) is not None:
+        # no entry for the root: who unpacks it here wants no other owner and mode of this directory
+        if overlay and (mark := walk.opaque()) is not None:
             yield mark, -1
         yield from walk
     finally:
