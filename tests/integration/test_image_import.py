@@ -134,7 +134,7 @@ def test_equal_input_and_date_make_the_same_image(
         ({"reference": "UPPER"}, InvalidReference, "must be lowercase"),
         ({"reference": f"x@{Digest.of(b'')}"}, InvalidReference, "digest reference"),
         ({"changes": ["RUN x"]}, InvalidArgument, "not a valid change command"),
-        ({"platform": "a b"}, InvalidArgument, "not a platform"),
+        ({"platform": "a b"}, InvalidArgument, "cannot parse platform specifier"),
     ],
 )
 def test_bad_requests_change_nothing(

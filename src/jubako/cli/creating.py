@@ -63,6 +63,11 @@ def _open_id_file(path: str) -> int:
             f"{path}",
             subject=path,
         ) from exc
+    except FileNotFoundError as exc:
+        raise JubakoError(
+            f"failed to create the container ID file: open {path}: no such file or directory",
+            subject=path,
+        ) from exc
     except OSError as exc:
         raise KernelError.from_oserror(
             "failed to create the container ID file: open", exc, path=path
@@ -75,7 +80,7 @@ def _missing_image(session: Session, call: Call, error: JubakoError) -> JubakoEr
     try:
         session.engine.images.resolve(image)
     except NotFound as missing:
-        if call.text("pull") == "never":
+        if call.text("pull") == "never" or image.startswith("sha256:"):
             return missing
     else:
         return error

@@ -73,6 +73,12 @@ _KINDS = {
 
 def _check_replaceable(path: str, what: str) -> None:
     """The rename would put a file in the place of /dev/null, for everybody on the host."""
+    directory = os.path.dirname(path)
+    if directory and not os.path.exists(directory):
+        raise JubakoError(
+            f"failed to {what}: invalid output path: stat {directory}: no such file or directory",
+            subject=path,
+        )
     try:
         mode = os.lstat(path).st_mode
     except OSError:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from jubako.containers.services import Services
 
 _NAME_ATTEMPTS = 20
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 def create(
@@ -51,6 +52,8 @@ def create(
     merged, merged_host, warnings = complete(
         services, config, host_config, image_config, container_id
     )
+    if not platform:
+        warnings += _platform_warnings(image_config)
     endpoint: Json = {}
     if networking:
         from jubako.containers.networking import apply
@@ -137,6 +140,21 @@ def _check_platform(reference: str, image_config: Mapping[str, Any], text: str) 
             f"platform: wanted {platforms.text(wanted)}, actual: {platforms.text(offered)}",
             subject=reference,
         )
+
+
+def _platform_warnings(image_config: Mapping[str, Any]) -> list[str]:
+    """What Docker says of an image that was made for another machine."""
+    if image_config.get("architecture") == _ARCHITECTURES.get(os.uname().machine):
+        return []  # so it is nearly always; the rest is not loaded for that
+    from jubako.oci import platform as platforms
+
+    offered, host = platforms.of_config(image_config), platforms.host()
+    if not offered["architecture"] or platforms.matches(host, offered):
+        return []
+    return [
+        f"The requested image's platform ({platforms.text(offered)}) does not match the detected "
+        f"host platform ({platforms.text(host)}) and no specific platform was requested"
+    ]
 
 
 def _check_runtime(services: Services, name: str) -> None:

@@ -44,7 +44,7 @@ def apply(config: Config, changes: Iterable[str]) -> Config:
             if handler is None:
                 raise InvalidArgument(f"{instruction[:40]} is not a valid change command")
             rest = rest.strip()
-            if not rest:
+            if not rest and instruction not in ("CMD", "ENTRYPOINT"):
                 count = "exactly one" if instruction in _ONE_ARGUMENT else "at least one"
                 raise InvalidArgument(f"{instruction} requires {count} argument")
             handler(result, rest)
@@ -89,7 +89,7 @@ def _json_form(rest: str) -> list[str] | None:
 
 def _command(rest: str) -> list[str]:
     words = _json_form(rest)
-    return [*_SHELL, rest] if words is None else words
+    return [*_SHELL, *([rest] if rest else [])] if words is None else words
 
 
 def _environment(config: Config) -> dict[str, str]:
@@ -134,8 +134,7 @@ def _cmd(config: Config, rest: str) -> None:
 
 
 def _entrypoint(config: Config, rest: str) -> None:
-    found = _command(rest)
-    config["Entrypoint"] = found or None
+    config["Entrypoint"] = _command(rest) if rest else None
 
 
 def _env(config: Config, rest: str) -> None:

@@ -70,6 +70,8 @@ def import_tar(
     target = records.parse_target(reference) if reference else None
     message = message or _NO_MESSAGE
     wanted = platforms.parse(platform) if platform else platforms.host()
+    if wanted["os"] != "linux":
+        raise InvalidArgument("operating system is not supported", subject=platform or "")
     defaults = clean_config(apply({}, changes))
     images.recover()
     with images.layers.session() as session, LayerStream(read_chunks(stream)) as layer:

@@ -56,7 +56,7 @@ class _Removal:
         if by_name:
             wanted = parse(reference)
             if not force and _is_single(names):
-                self._refuse_if_used(image_id, wanted)
+                self._refuse_if_used(image_id, reference)
             self._untag(wanted)
             names = records.references(self._db, image_id)
             if wanted.digest is None and not any(
@@ -75,10 +75,9 @@ class _Removal:
         self._delete(image_id, force=force, prune=prune, quiet=by_name)
         return self.actions
 
-    def _refuse_if_used(self, image_id: str, wanted: Reference) -> None:
+    def _refuse_if_used(self, image_id: str, name: str) -> None:
         row = self._db.execute(f"{records.USERS} LIMIT 1", (image_id,)).fetchone()
         if row is not None:
-            name = wanted.tagged().familiar()
             raise Conflict(
                 f'conflict: unable to remove repository reference "{name}" (must force) - '
                 f"container {row['id'][:_SHORT]} is using its referenced image "

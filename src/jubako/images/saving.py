@@ -121,7 +121,10 @@ def _choose(images: ImageService, references: list[str]) -> list[_Saved]:
                 add(row["image_id"], parse(row["name"]))
             if rows:
                 continue
-        image_id, by_name = records.find(images.store, text)
+        try:
+            image_id, by_name = records.find(images.store, text)
+        except NotFound as exc:
+            raise NotFound(f"No such image: {text}", subject=text) from exc
         add(image_id, reference.tagged() if by_name and reference.digest is None else None)
     return list(saved.values())
 

@@ -59,7 +59,7 @@ def parse(text: str) -> Platform:
     parts = text.split("/")
     if len(parts) > 3 or not all(_COMPONENT.match(part) for part in parts):
         raise InvalidArgument(
-            f"{text[:80]!r}: not a platform",
+            f'"{text[:80]}": cannot parse platform specifier: invalid argument',
             hint="write it as os/architecture[/variant], for example linux/arm64",
         )
     if len(parts) == 1:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from jubako.cli.output_file import Output
-from jubako.errors import JubakoError, KernelError
+from jubako.errors import JubakoError
 
 
 def test_the_file_appears_when_it_is_whole(tmp_path: Path) -> None:
@@ -57,5 +57,5 @@ def test_a_device_is_not_replaced() -> None:
 
 
 def test_a_missing_directory(tmp_path: Path) -> None:
-    with pytest.raises(KernelError, match="No such file or directory"):
+    with pytest.raises(JubakoError, match="invalid output path: stat .*/no: no such file"):
         Output(str(tmp_path / "no/out"), "save image")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jubako.cli.flags import LATER, STRING, Command, Flag, Refused
 from jubako.cli.session import is_terminal
-from jubako.errors import KernelError
+from jubako.errors import JubakoError, KernelError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,5 +38,7 @@ def open_input(path: str) -> BinaryIO:
         return open(0, "rb", closefd=False)
     try:
         return open(path, "rb")
+    except FileNotFoundError as exc:
+        raise JubakoError(f"open {path}: no such file or directory", subject=path) from exc
     except OSError as exc:
         raise KernelError.from_oserror("open", exc, path=path) from exc

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from jubako.cli.flags import Command
+from jubako.errors import InvalidReference
+from jubako.golang.quote import quote
+from jubako.oci.reference import parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,5 +16,11 @@ COMMAND = Command("SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]", minimum=2, maximum=2,
 
 
 def run(session: Session, call: Call) -> int:
-    session.engine.images.tag(call.args[0], call.args[1])
+    source, target = call.args
+    try:
+        parse(target)
+    except InvalidReference as exc:
+        message = f"Error parsing reference: {quote(target)} is not a valid repository/tag: {exc}"
+        raise InvalidReference(message, subject=target) from exc
+    session.engine.images.tag(source, target)
     return 0
