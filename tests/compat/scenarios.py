@@ -10,9 +10,9 @@ The lines are in `side_by_side/*.txt`:
         differs in stderr: cdi-only
 
 A `==` begins a group, which stands for itself: it has a prefix of its own for names, an image, and
-makes all that it needs.  A line is given to sh(1), once with Jubako for `docker`.  What begins with
-`- ` is run on both sides, but not compared.  `differs in` (exit, stdout, stderr) belongs to the line
-above; its last word names a reason of `side_by_side/differences.txt`, where they are told as
+makes all that it needs.  A line is given to sh(1), once with Jubako for `docker`.  What begins
+with `- ` is run on both sides, but not compared.  `differs in` (exit, stdout, stderr) belongs to
+the line above; its last word names a reason of `side_by_side/differences.txt`, where they are told:
 
     == cdi-only: Devices of vendors
     The reason, a paragraph.
@@ -129,7 +129,11 @@ _SUBSTITUTIONS = [
         (r"^hint: .*\n", ""),
         (r"^(docker|jubako): ", ""),
         (r"^Error response from daemon: ", ""),
-        (r"^Error: ", ""),
+        (r"^(Error|ERROR): ", ""),
+        (r'^time=".*" level=error msg="Can.t (add file|close tar writer).*\n', ""),
+        (r"^SRun ", "Run "),  # a slip of Docker 28.2's
+        (r"\brunc create failed", "jubako-runtime create failed"),
+        (r"\bDocker Engine\b", "Jubako"),
         (r"\bdocker\b", "jubako"),
         (r"\bDocker\b", "Jubako"),
         # what no two runs have in common
@@ -140,7 +144,9 @@ _SUBSTITUTIONS = [
         (r"\b([0-9a-f]{2}:){5}[0-9a-f]{2}\b", "<MAC>"),
     )
 ]
-_AGES = re.compile(r"\b(\d+ (second|minute|hour|day|week|month|year)s?|(Less than|About) an? \w+)\b")
+_AGES = re.compile(
+    r"\b(\d+ (second|minute|hour|day|week|month|year)s?|(Less than|About) an? \w+)\b"
+)
 
 
 def normalised(text: str) -> str:
@@ -160,14 +166,16 @@ _INTRODUCTION = """\
 
 <!-- Written by `python -m tests.compat.scenarios`; a test keeps it so. -->
 
-Hundreds of command lines are given to a real Docker and to Jubako, and exit code, standard output and
-standard error are compared ([how to run it](../tests/compat/test_side_by_side.py)). These are the
-differences on purpose, each with the lines that show it; the test fails for any other, and for one of
-these that is no longer there. What Jubako does not have at all is in [compatibility.md](compatibility.md).
+More than a thousand command lines are given to a real Docker and to Jubako; exit code, standard
+output and standard error are compared ([how](../tests/compat/test_side_by_side.py)). These are the
+differences on purpose, each with the lines that show it and what differs. The test fails for any
+other difference, and for one of these that is no longer there. What Jubako does not have at all is
+in [compatibility.md](compatibility.md).
 
-Everywhere: an error begins with `jubako: `, where Docker says `Error response from daemon: `, `docker: `,
-`Error: ` or nothing; and a line `hint: ...` may follow, which says what to do.
+Everywhere: an error begins with `jubako: `, where Docker says `Error response from daemon: `,
+`docker: `, `Error: ` or nothing; and a line `hint: ...` may follow, which says what to do.
 """
+WIDTH = 100
 
 
 def page() -> str:
@@ -180,7 +188,7 @@ def page() -> str:
                 shown.setdefault(line.reason, []).append(f"# {parts}\n{line.text}")
     sections = [_INTRODUCTION]
     for key, reason in reasons().items():
-        text = textwrap.fill(reason.text, 110, break_long_words=False, break_on_hyphens=False)
+        text = textwrap.fill(reason.text, WIDTH, break_long_words=False, break_on_hyphens=False)
         block = "\n".join(shown.get(key, ()))
         sections.append(f"## {reason.title}\n\n{text}\n\n```\n{block}\n```\n")
     return "\n".join(sections)

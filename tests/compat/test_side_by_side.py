@@ -2,8 +2,8 @@
 
     JUBAKO_TEST_DOCKER='docker -H unix:///run/docker.sock' pytest tests/compat/test_side_by_side.py
 
-The variable says how to call Docker; without it, everything here is skipped.  What is made there has
-names of its own and is removed again; what others have there is not touched.  See `scenarios`.
+The variable says how to call Docker; without it, everything here is skipped.  What is made there
+has names of its own and is removed again; what others have there is not touched.  See `scenarios`.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ eventually() {
     return 1
 }
 """
+_RMI = "docker rmi -f"
+_GENERATIONS = 4
 _GROUPS = scenarios.groups()
 
 
@@ -103,16 +105,25 @@ def sides(
     docker, ours = pair
     docker.ok(f"docker load -i {archive}")
     yield docker, ours
-    label = f"label=side={prefix}"
-    for kind, listing, remove in (
-        ("container", f"docker ps -aq --filter {label}", "docker rm -fv"),
-        ("volume", f"docker volume ls -q --filter name={prefix}", "docker volume rm"),
-        ("image", f"docker images -aq --filter {label}", "docker rmi -f"),
+    _clean(docker, prefix)
+
+
+def _clean(docker: Side, prefix: str) -> None:
+    """Remove what the lines of a group have left in Docker; images after those made of them."""
+    labelled = f"--filter label=side={prefix}"
+    for listing, remove in (
+        (f"docker ps -aq {labelled}", "docker rm -fv"),
+        (f"docker volume ls -q --filter name={prefix}", "docker volume rm"),
+        (f"docker images -q --filter reference='{prefix}*' --filter reference='{prefix}*/*'", _RMI),
+        (f"docker images -aq {labelled}", _RMI),
     ):
-        left = sorted(set(docker.ok(listing).split()))
-        if left:
+        for _ in range(_GENERATIONS):
+            left = sorted(set(docker.ok(listing).split()))
+            if not left:
+                break
             result = docker.run(f"{remove} {' '.join(left)}")
-            assert result.status == 0, f"a {kind} stays behind: {result}"
+        else:
+            pytest.fail(f"stays behind: {left}: {result.stderr}")
 
 
 def _compare(line: Line, docker: Side, jubako: Side) -> str:
