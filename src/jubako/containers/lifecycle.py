@@ -23,7 +23,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from jubako.containers import events, explaining, health
 from jubako.containers.attach import Attachment
 from jubako.containers.remove import remove_container
-from jubako.containers.repair import EXIT_KILLED, repair, thaw
+from jubako.containers.repair import repair, thaw
 from jubako.containers.restart import RESTARTED, RESTS
 from jubako.containers.validate import parse_signal
 from jubako.errors import (
@@ -143,7 +143,7 @@ class Lifecycle:
 
         return forward
 
-    # attach and wait
+    # attach
 
     def attach(self, container: Container, *, stdin: bool = True) -> Attachment:
         """Connect to the streams of a running container.  Raises WrongState if it does not run."""
@@ -165,71 +165,6 @@ class Lifecycle:
         with suppress(JubakoError):  # a full disk keeps nobody from looking
             self._tell(container, "attach")
         return attachment
-
-    def wait(self, reference: str, *, condition: str = "not-running") -> int:
-        """Block until `not-running`, `next-exit` or `removed`; returns the exit code."""
-        container = self._services.table.get(reference)
-        if condition == "not-running" and not container.active:
-            return container.exit_code
-        code = self._wait_exit(container)
-        if condition == "next-exit" and code is None:
-            while (code := self._wait_exit(container)) is None:
-                time.sleep(0.05)
-        if condition == "removed":
-            while self._services.table.find(container.id) is not None:
-                time.sleep(0.05)
-        return container.exit_code if code is None else code
-
-    def _wait_exit(self, container: Container) -> int | None:
-        """Until its monitor is done; None if it has not run.  Raises NotFound: it was removed."""
-        if container.restarting:
-            current = self._wait_restart(container)
-            if not current.running or current.restart_count != container.restart_count:
-                return current.exit_code
-            container = current
-        try:
-            attachment = Attachment.connect(
-                self._services.attach_socket(container.id), stdin=False, output=False
-            )
-        except (Unavailable, OSError):  # no monitor, or one that takes the container down already
-            row = self._ended(container)
-            if row is None:
-                raise self._gone(container.id) from None
-            return row.exit_code if row.status in ("exited", "restarting") else None
-        try:
-            return attachment.wait()
-        except Unavailable:  # the monitor was killed
-            row = self._ended(container)
-            return row.exit_code if row is not None else EXIT_KILLED
-        finally:
-            attachment.close()
-
-    def _wait_restart(self, container: Container) -> Container:
-        """The row once a container runs again, or will not.  Raises NotFound: it was removed."""
-        while True:
-            current = self._ended(container)
-            if current is None:
-                raise self._gone(container.id)
-            if not current.restarting or current.restart_count != container.restart_count:
-                return current
-            time.sleep(_POLL_S)
-
-    def _ended(self, container: Container) -> Container | None:
-        """The row once the run is over in which `container` was read; None if it is gone."""
-        while True:
-            current = self._services.table.find(container.id)
-            if current is None or not current.boot_id:
-                return current
-            if not is_held(self._services.monitor_lock(container.id)):
-                with self._services.store.lock(container.id):
-                    repair(self._services, container.id)
-            elif current.restarting or current.started != container.started:
-                return current
-            else:
-                time.sleep(_POLL_S)
-
-    def _gone(self, container_id: str) -> NotFound:
-        return NotFound(f"No such container: {container_id}", subject=container_id)
 
     def _wait_monitor(self, container_id: str, timeout_s: float | None = None) -> None:
         """Until no monitor of this container lives.  Raises Unavailable after `timeout_s`."""

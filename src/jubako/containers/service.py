@@ -266,8 +266,10 @@ class ContainerService:
 
     def wait(self, reference: str, *, condition: str = "not-running") -> int:
         """Block until `not-running`, `next-exit` or `removed`; returns the exit code."""
+        from jubako.containers.waiting import Waiting
+
         self._recover()
-        return self._lifecycle.wait(reference, condition=condition)
+        return Waiting(self._services).wait(reference, condition=condition)
 
     def rename(self, reference: str, name: str) -> None:
         """Raises NameInUse, InvalidArgument."""
