@@ -26,8 +26,8 @@ class Checks:
     """Checks a running container until it is closed.
 
     root: of the store.  pid: of the container's init.  started_s: when it was started.
-    host_mounts: a descriptor of the host's mount namespace.  status, due_s: where an earlier object
-    has left off (`hand_over`).
+    host_mounts: a descriptor of the host's mount namespace.  status, due_s, probe (the PID of the
+    check under way, a child of this process): where an earlier object has left off (`hand_over`).
     """
 
     def __init__(
@@ -42,6 +42,7 @@ class Checks:
         host_mounts: int,
         status: str = health.STARTING,
         due_s: float | None = None,
+        probe: int = 0,
     ):
         self._loop = loop
         self._check = check
@@ -51,22 +52,22 @@ class Checks:
         self._started_s = started_s
         self._host_mounts = host_mounts
         self._status = status
-        self._probe = 0
+        self._probe = probe
         self._probe_fd = -1
         self._due_s = self._next() if due_s is None else due_s
-        self._timer = self._schedule()
+        self._timer: Timer | None = None
+        if probe:
+            self._watch()
+        else:
+            self._schedule()
 
     def _next(self) -> float:
         now = time.monotonic()
         return now + health.pause_s(self._check, self._status, now - self._started_s)
 
-    def _schedule(self) -> Timer:
-        return self._loop.call_later(max(0.0, self._due_s - time.monotonic()), self._start)
-
-    @property
-    def idle(self) -> bool:
-        """Whether no check is under way."""
-        return not self._probe
+    def _schedule(self) -> None:
+        left_s = max(0.0, self._due_s - time.monotonic())
+        self._timer = self._loop.call_later(left_s, self._start)
 
     def _start(self) -> None:
         mounts = f"/proc/{os.getpid()}/fd/{self._host_mounts}"
@@ -76,6 +77,9 @@ class Checks:
         except KernelError:  # no memory, no process: the next time
             self._again()
             return
+        self._watch()
+
+    def _watch(self) -> None:
         self._probe_fd = os.pidfd_open(self._probe)
         self._loop.add(self._probe_fd, READ, self._done)
 
@@ -87,7 +91,7 @@ class Checks:
 
     def _again(self) -> None:
         self._due_s = self._next()
-        self._timer = self._schedule()
+        self._schedule()
 
     def _reap(self) -> int:
         os.close(self._probe_fd)
@@ -97,14 +101,15 @@ class Checks:
 
     def close(self) -> None:
         """The container has ended: so does a check that is under way."""
-        self._timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         if self._probe:
             self._loop.remove(self._probe_fd)
             os.kill(self._probe, signal.SIGKILL)
             self._reap()
 
     def hand_over(self) -> dict[str, Any]:
-        """What `take_over` makes the same of after an exec; only while `idle`."""
+        """What `take_over` makes the same of after an exec."""
         return {
             "check": self._check,
             "root": self._root,
@@ -114,6 +119,7 @@ class Checks:
             "host_mounts": self._host_mounts,
             "status": self._status,
             "due_s": self._due_s,
+            "probe": self._probe,
         }
 
     @classmethod

@@ -34,8 +34,8 @@ def schedule(supervisor: Supervisor) -> None:
     """Let the monitor replace itself when it has nothing to do."""
 
     def attempt() -> None:
-        parts = (supervisor.streams, supervisor.network, supervisor.checks)
-        if all(part is None or part.idle for part in parts):
+        network = supervisor.network
+        if supervisor.streams.idle and (network is None or network.idle):
             _replace(supervisor, clients=[])
         supervisor.loop.call_later(RETRY_S, attempt)
 
