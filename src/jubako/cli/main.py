@@ -39,6 +39,9 @@ GLOBAL = Command(
 )
 
 
+_SAY_COMMAND = ("", "volume")  # of Docker's groups the one whose errors say `volume COMMAND`
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code.
 
@@ -132,7 +135,7 @@ def _no_command(session: Session, path: str, rest: list[str]) -> int:
     """The words stop at a group, or name a command that does not exist."""
     from jubako.cli import help
 
-    usage = Command("COMMAND")
+    usage = Command("COMMAND" if path in _SAY_COMMAND else "")
     try:
         words = parse((), rest, interspersed=False).args
     except HelpRequested as wanted:
@@ -147,7 +150,7 @@ def _no_command(session: Session, path: str, rest: list[str]) -> int:
         raise JubakoError(f"'{session.path} {words[0]}' is not supported yet", hint=known)
     text = f"unknown command: {session.path} {words[0]}"
     if path:
-        text += f"\n\nUsage:  {session.path}"
+        text += f"\n\nUsage:  {session.path} {usage.usage}".rstrip()
     raise InvalidArgument(f"{text}\n\nRun '{session.path} --help' for more information")
 
 
@@ -161,7 +164,7 @@ def _help(session: Session, path: str, wanted: HelpRequested) -> int:
 
 
 def _usage_error(session: Session, error: UsageError, command: Command) -> int:
-    lines = f"{error}\n\nUsage:  {session.path} {command.usage}"
+    lines = f"{error}\n\nUsage:  {session.path} {command.usage}".rstrip()
     session.err(f"{lines}\n\nRun '{session.path} --help' for more information")
     return 125
 

@@ -11,7 +11,7 @@ import json
 import sqlite3
 
 from jubako.containers.events import emit
-from jubako.errors import Conflict, NameInUse, NotFound
+from jubako.errors import Conflict, InvalidArgument, NameInUse, NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -167,7 +167,12 @@ class ContainerTable:
         )
 
     def get(self, reference: str) -> Container:
-        """The container by full ID, name or unambiguous prefix of an ID.  Raises NotFound."""
+        """The container by full ID, name or unambiguous prefix of an ID.
+
+        Raises NotFound, Conflict (several have the prefix), InvalidArgument (no name at all).
+        """
+        if not reference:
+            raise InvalidArgument("invalid container name or ID: value is empty")
         name = reference.removeprefix("/")
         rows = self._store.db.execute(
             "SELECT * FROM containers WHERE id = ?1 OR name = ?1 ORDER BY id = ?1 DESC", (name,)

@@ -11,6 +11,7 @@ import errno
 import os
 
 from jubako.errors import JubakoError, KernelError, StartError
+from jubako.golang.quote import quote
 
 CREATE_OUTER = (
     "failed to create task for container: failed to create shim task: OCI runtime create failed: "
@@ -43,13 +44,13 @@ def program_error(program: str, number: int, *, stat: bool = False) -> StartErro
     if stat:
         reason = f"stat {program}: {reason}"
     code = NOT_FOUND if number in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP) else NOT_EXECUTABLE
-    return StartError(f'exec: "{program}": {reason}', exit_code=code, subject=program)
+    return StartError(f"exec: {quote(program)}: {reason}", exit_code=code, subject=program)
 
 
 def program_not_in_path(program: str) -> StartError:
     """No directory of PATH holds the program."""
     return StartError(
-        f'exec: "{program}": executable file not found in $PATH',
+        f"exec: {quote(program)}: executable file not found in $PATH",
         exit_code=NOT_FOUND,
         subject=program,
     )

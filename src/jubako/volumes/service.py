@@ -340,6 +340,8 @@ class VolumeService:
         return row
 
     def _get(self, name: str) -> sqlite3.Row:
+        if not name:
+            raise InvalidArgument("invalid volume name or ID: value is empty")
         row = self._find(name)
         if row is None:
             raise NotFound(f"get {name}: no such volume", subject=name)

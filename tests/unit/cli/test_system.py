@@ -89,7 +89,7 @@ def test_df_in_other_forms() -> None:
         "TYPE            SIZE",
         "Images          5.948MB",
     ]
-    with pytest.raises(TemplateError, match="field ID in type \\*formatter.diskUsageContext"):
+    with pytest.raises(TemplateError, match="field ID in type \\*formatter.diskUsageImagesContext"):
         _df("--format", "table {{.ID}}")
 
 

@@ -61,7 +61,7 @@ def _reclaimable(row: Any) -> str:
 
 
 _LIST = listing.Listing(
-    "*formatter.diskUsageContext",
+    "*formatter.diskUsageImagesContext",  # in Docker the type of the first row
     {
         "Type": ("TYPE", lambda row: row["Type"]),
         "TotalCount": ("TOTAL", lambda row: str(row["TotalCount"])),

@@ -36,7 +36,7 @@ TEXTS = {
         },
     ),
     "system_df": Text(
-        "Show disk usage",
+        "Show jubako disk usage",
         {
             "format": LIST_FORMAT,
             "verbose": "Show detailed information on space usage",
