@@ -250,16 +250,17 @@ def _forget_old(db: sqlite3.Connection, now_ns: int) -> None:
 def _check_there(db: sqlite3.Connection, container: Container) -> None:
     """The container may have ended, or been removed or paused, since its row was read."""
     row = db.execute("SELECT * FROM containers WHERE id = ?", (container.id,)).fetchone()
-    check_running(container.id, row["status"] if row is not None else "removed")
+    status = row["status"] if row is not None else "removed"
+    check_running(container.id, container.name, status)
     if row["pid"] != container.pid:  # started anew: what was looked up in it may not hold
         raise WrongState(f"container {container.id} is not running", subject=container.id)
 
 
-def check_running(container_id: str, status: str) -> None:
+def check_running(container_id: str, name: str, status: str) -> None:
     """Whether something can be executed in a container of this status.  Raises WrongState."""
     if status == "paused":
         raise WrongState(
-            f"Container {container_id} is paused, unpause the container before exec",
+            f"Container {name} is paused, unpause the container before exec",
             subject=container_id,
         )
     if status == "restarting":

@@ -55,7 +55,7 @@ class ExecService:
         from jubako.containers.execute import new_record
 
         found = self._find(container)
-        check_running(found.id, found.status)
+        check_running(found.id, found.name, found.status)
         return self._table.create(found, new_record(config))
 
     def start(

@@ -78,7 +78,7 @@ def test_no_pipes_for_a_terminal_or_when_nobody_stays() -> None:
 @pytest.mark.parametrize(
     ("status", "words"),
     [
-        ("paused", "Container c is paused, unpause the container before exec"),
+        ("paused", "Container box is paused, unpause the container before exec"),
         ("restarting", "Container c is restarting, wait until the container is running"),
         ("exited", "container c is not running"),
         ("created", "container c is not running"),
@@ -86,9 +86,9 @@ def test_no_pipes_for_a_terminal_or_when_nobody_stays() -> None:
 )
 def test_states_in_which_nothing_is_executed(status: str, words: str) -> None:
     with pytest.raises(WrongState) as refused:
-        check_running("c", status)
+        check_running("c", "box", status)
     assert str(refused.value) == words
-    check_running("c", "running")
+    check_running("c", "box", "running")
 
 
 def test_a_small_holder_loads_little() -> None:
