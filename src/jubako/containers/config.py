@@ -315,7 +315,7 @@ def _complete_host(host: dict[str, Any], default_runtime: str, warnings: list[st
         host["LogConfig"] = {}
     host["LogConfig"] = {
         "Type": host["LogConfig"].get("Type") or "json-file",
-        "Config": host["LogConfig"].get("Config") or {},
+        "Config": dict(sorted((host["LogConfig"].get("Config") or {}).items())),
     }
     if host["NetworkMode"] in ("", "default"):
         host["NetworkMode"] = "bridge"

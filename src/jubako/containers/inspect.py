@@ -133,6 +133,8 @@ def network_settings(
             "Links": None,
             "Aliases": endpoint.get("Aliases") or None,
             "MacAddress": values["MacAddress"],
+            "DriverOpts": None,
+            "GwPriority": 0,
             "NetworkID": endpoint.get("NetworkID", ""),
             "EndpointID": values["EndpointID"],
             "Gateway": values["Gateway"],
@@ -141,7 +143,6 @@ def network_settings(
             "IPv6Gateway": "",
             "GlobalIPv6Address": "",
             "GlobalIPv6PrefixLen": 0,
-            "DriverOpts": None,
             "DNSNames": endpoint.get("DNSNames") or None,
         }
     return settings
