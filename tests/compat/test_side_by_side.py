@@ -114,8 +114,8 @@ def _clean(docker: Side, prefix: str) -> None:
     for listing, remove in (
         (f"docker ps -aq {labelled}", "docker rm -fv"),
         (f"docker volume ls -q --filter name={prefix}", "docker volume rm"),
-        (f"docker images -q --filter reference='{prefix}*' --filter reference='{prefix}*/*'", _RMI),
         (f"docker images -aq {labelled}", _RMI),
+        (f"docker images -q --filter reference='{prefix}*' --filter reference='{prefix}*/*'", _RMI),
     ):
         for _ in range(_GENERATIONS):
             left = sorted(set(docker.ok(listing).split()))
