@@ -15,6 +15,7 @@ from jubako.golang.quote import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from jubako.cli.flags import Call
@@ -59,6 +60,7 @@ _LISTS = {
     "mount": "Mounts",
     "volumes-from": "VolumesFrom",
 }
+_WITHOUT_ALIASES = ("default", "bridge", "host", "none", "container")
 _SWITCHES = {
     "init": "Init",
     "oom-kill-disable": "OomKillDisable",
@@ -88,6 +90,7 @@ def build(call: Call) -> tuple[Config, HostConfig]:
             if call.given(flag):
                 host[key] = get(flag)
     _check_modes(call)
+    _capabilities(host)
     _volumes(call, config, host)
     _ports(call, config, host)
     _security(call, host)
@@ -114,6 +117,22 @@ def build(call: Call) -> tuple[Config, HostConfig]:
         host["ConsoleSize"] = _console_size()
     # typing.cast would cost its import; the keys are those of the API, checked by tests
     return config, host  # type: ignore[return-value]
+
+
+def _capabilities(host: dict[str, Any]) -> None:
+    """Their full names, sorted; ALL stands for the others, and adding wins over dropping."""
+    added = _capability_names(host.get("CapAdd") or ())
+    dropped = _capability_names(host.get("CapDrop") or ())
+    for key, names in (("CapAdd", added), ("CapDrop", dropped - added)):
+        if key in host:
+            host[key] = sorted(names) or None
+
+
+def _capability_names(words: Sequence[str]) -> set[str]:
+    names = {word.strip().upper() for word in words}
+    if "ALL" in names:
+        return {"ALL"}
+    return {name if name.startswith("CAP_") else f"CAP_{name}" for name in names}
 
 
 def _config(call: Call) -> dict[str, Any]:
@@ -183,7 +202,10 @@ def _refuse_later(call: Call) -> None:
 
 
 def networking(call: Call, mode: str) -> dict[str, Any] | None:
-    """The NetworkingConfig that the command line asks for; None for nothing special."""
+    """The NetworkingConfig that the command line asks for; None for nothing special.
+
+    Raises OptionError.
+    """
     endpoint: dict[str, Any] = {}
     addresses = {
         "IPv4Address": call.text("ip"),
@@ -193,6 +215,8 @@ def networking(call: Call, mode: str) -> dict[str, Any] | None:
     if any(addresses.values()):
         endpoint["IPAMConfig"] = {key: value for key, value in addresses.items() if value}
     if call.given("network-alias"):
+        if mode.partition(":")[0] in _WITHOUT_ALIASES:
+            raise OptionError("network-scoped aliases are only supported for user-defined networks")
         endpoint["Aliases"] = call.many("network-alias")
     return {"EndpointsConfig": {mode: endpoint}} if endpoint else None
 

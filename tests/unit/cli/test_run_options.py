@@ -106,7 +106,11 @@ def test_config(words: list[str], config: dict[str, Any]) -> None:
         ),
         (
             ["--cap-add", "NET_ADMIN", "--cap-drop", "ALL"],
-            {"CapAdd": ["NET_ADMIN"], "CapDrop": ["ALL"]},
+            {"CapAdd": ["CAP_NET_ADMIN"], "CapDrop": ["ALL"]},
+        ),
+        (
+            ["--cap-add", "kill", "--cap-add", "CAP_KILL", "--cap-drop", "kill"],
+            {"CapAdd": ["CAP_KILL"], "CapDrop": None},
         ),
         (
             ["--add-host", "a:1.2.3.4", "--add-host", "b=[::1]", "--add-host", "c:host-gateway"],
@@ -294,18 +298,21 @@ def test_gpus(text: str, request_: dict[str, Any]) -> None:
 
 def test_what_is_asked_of_the_network_apart_from_its_name() -> None:
     def networking(*words: str) -> dict[str, Any] | None:
-        return run_options.networking(_call(*words, "image"), "bridge")
+        return run_options.networking(_call(*words, "image"), "own")
 
     assert networking() is None
     found = networking("--ip", "1.2.3.4", "--link-local-ip", "169.254.1.1", "--net-alias", "a")
     assert found == {
         "EndpointsConfig": {
-            "bridge": {
+            "own": {
                 "IPAMConfig": {"IPv4Address": "1.2.3.4", "LinkLocalIPs": ["169.254.1.1"]},
                 "Aliases": ["a"],
             }
         }
     }
+    for mode in ("default", "bridge", "host", "none", "container:x"):
+        with pytest.raises(OptionError, match="^network-scoped aliases are only supported for"):
+            run_options.networking(_call("--network-alias", "a", "image"), mode)
 
 
 def test_published_ports_are_exposed() -> None:

@@ -82,6 +82,17 @@ _OMITTED = (
             "Tmpfs": NIL_MAP,
         },
     ),
+    ("RW", {"Driver": "", "Name": "", "Type": ""}),
+    (
+        "Target",
+        {
+            "BindOptions": NIL_POINTER,
+            "ReadOnly": False,
+            "Source": "",
+            "TmpfsOptions": NIL_POINTER,
+            "VolumeOptions": NIL_POINTER,
+        },
+    ),
     ("HostConfig", {"SizeRootFs": NIL_POINTER, "SizeRw": NIL_POINTER}),
 )
 
