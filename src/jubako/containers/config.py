@@ -297,12 +297,12 @@ def _merge_image(config: dict[str, Any], image: Json) -> None:
             config["Cmd"] = list(image["Cmd"]) if image.get("Cmd") else config["Cmd"]
         if config["Entrypoint"] is None:
             config["Entrypoint"] = list(image["Entrypoint"]) if image.get("Entrypoint") else None
-    if image.get("Healthcheck"):
-        own = config["Healthcheck"] or {}
+    own, inherited = config["Healthcheck"] or {}, image.get("Healthcheck") or {}
+    if own or inherited:
         config["Healthcheck"] = {
-            key: own.get(key) or image["Healthcheck"].get(key)
+            key: own.get(key) or inherited.get(key)
             for key in _HEALTH_DEFAULTS
-            if own.get(key) or image["Healthcheck"].get(key)
+            if own.get(key) or inherited.get(key)
         }
     if config["Shell"] is None and image.get("Shell"):
         config["Shell"] = list(image["Shell"])

@@ -85,11 +85,11 @@ def discard(host: Any, *, kernel_memory: int = 0) -> list[str]:
             if not isinstance(value, int) or value > 0 or key == "MemorySwappiness":
                 warnings.append(warning)
             host[key] = nothing
-    if host.get("OomKillDisable") and not host.get("Memory"):
-        warnings.append(
-            "OOM killer is disabled for the container, but no memory limit is set, "
-            "this can result in the system running out of resources."
-        )
+        if key == "OomKillDisable" and host.get(key) and not host.get("Memory"):
+            warnings.append(
+                "OOM killer is disabled for the container, but no memory limit is set, "
+                "this can result in the system running out of resources."
+            )
     warnings += _processors(host)
     return warnings
 
