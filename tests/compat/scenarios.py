@@ -104,19 +104,22 @@ def reasons() -> dict[str, Reason]:
 
 
 def commands(line: str) -> Iterator[list[str]]:
-    """The words after each `docker` of a line, up to what ends a command of the shell."""
+    """The words after each `docker` that the shell would call in a line."""
     words = shlex.shlex(line, posix=True, punctuation_chars=True)
     words.whitespace_split = True
     current: list[str] | None = None
+    called = True  # the next word is a command
     for word in words:
         if set(word) <= set("|&;()<>"):
             if current is not None:
                 yield current
-            current = None
-        elif word == "docker" and current is None:
-            current = []
+            current, called = None, True
         elif current is not None:
             current.append(word)
+        elif called and word == "docker":
+            current = []
+        else:
+            called = word == "eventually"
     if current is not None:
         yield current
 
