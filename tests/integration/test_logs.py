@@ -67,8 +67,13 @@ def catches(pid: int, number: int) -> bool:
 
 
 def has_socket(pid: int) -> bool:
-    links = (os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir())
-    return any(link.startswith("socket:") for link in links)
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            if os.readlink(entry).startswith("socket:"):
+                return True
+        except FileNotFoundError:
+            continue  # closed meanwhile
+    return False
 
 
 def is_small(pid: int) -> bool:

@@ -59,10 +59,10 @@ class Attachment:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             _connect_at(sock, path)
-        except OSError as exc:
+            sock.sendall(frames.encode_json(frames.HELLO, {"stdin": stdin, "output": output}))
+        except OSError as exc:  # there is no monitor, or it just goes
             sock.close()
             raise Unavailable(f"attach: {exc.strerror}", subject=path) from exc
-        sock.sendall(frames.encode_json(frames.HELLO, {"stdin": stdin, "output": output}))
         return cls(sock, forward=forward, tell=tell)
 
     def resize(self, rows: int, columns: int) -> None:
