@@ -80,7 +80,7 @@ def test_images(jubako: Jubako, busybox: str, tmp_path: Path) -> None:
     found = jubako("save", "-o", str(tmp_path / "no.tar"), "nope")
     assert found.status == 1 and not list(tmp_path.glob("*no.tar*"))
     found = jubako("load", "-i", str(tmp_path / "none"))
-    assert found.status == 1 and "none: No such file or directory" in found.stderr
+    assert found.status == 1 and "none: no such file or directory" in found.stderr
     terminal = jubako.terminal("save", busybox)
     terminal.expect("cowardly refusing to save to a terminal. Use the -o flag or redirect")
     assert terminal.wait() == 1

@@ -371,7 +371,7 @@ def test_an_image_in_use(images: ImageService) -> None:
     with pytest.raises(Conflict) as info:
         images.remove("a")
     assert str(info.value) == (
-        'conflict: unable to remove repository reference "a:latest" (must force) - '
+        'conflict: unable to remove repository reference "a" (must force) - '
         f"container {box[:12]} is using its referenced image {short}"
     )
     with pytest.raises(Conflict) as info:

@@ -159,7 +159,7 @@ def test_a_tree_comes_out_as_it_is(layers: LayerStore, tmp_path: Path) -> None:
     OverlayDriver().unpack([out.getvalue()], str(copy))
     top = copy / "diff"
     assert sorted(os.listdir(top)) == sorted(os.listdir(tree))
-    for name in ("d", "d/f", "hard", "soft", "pipe", "null", "sparse", "."):
+    for name in ("d", "d/f", "hard", "soft", "pipe", "null", "sparse"):
         one, two = os.lstat(tree / name), os.lstat(top / name)
         for field in ("st_mode", "st_uid", "st_gid", "st_size", "st_mtime_ns", "st_rdev"):
             if field != "st_size" or stat.S_ISREG(one.st_mode):

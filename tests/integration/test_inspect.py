@@ -1,7 +1,8 @@
 """`inspect` against Docker's, and what makes a container again, run for real.
 
 docker_inspect.json has the keys of a real Docker 26.1 in their order, with the types of their
-values: of a container that was only created, and of one that runs with many options.
+values: of a container that was only created, and of one that runs with many options.  The settings
+of a network are those of Docker 28, which has one more and another order.
 """
 
 from __future__ import annotations
