@@ -104,7 +104,7 @@ class ExecService:
 
         Raises WrongState (it does not run, the container is paused), InvalidArgument.
         """
-        from jubako.containers.validate import parse_signal
+        from jubako.containers.signals import parse_signal
 
         try:
             parsed = parse_signal(str(number))
@@ -127,7 +127,7 @@ class ExecService:
         Raises WrongState (it was not started, the container is paused), Unavailable (it does not
         even die of SIGKILL), InvalidArgument.
         """
-        from jubako.containers.validate import parse_signal
+        from jubako.containers.signals import parse_signal
 
         number = parse_signal(signal_name or "TERM")
         row = self._table.get(exec_id)

@@ -25,7 +25,7 @@ from jubako.containers.attach import Attachment
 from jubako.containers.remove import remove_container
 from jubako.containers.repair import repair, thaw
 from jubako.containers.restart import RESTARTED, RESTS
-from jubako.containers.validate import parse_signal
+from jubako.containers.signals import parse_signal
 from jubako.errors import (
     Conflict,
     InvalidArgument,

@@ -85,7 +85,8 @@ def update(services: Services, reference: str, changes: Mapping[str, Any]) -> li
 
 def _checked(changes: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """The values that are to change, and warnings.  Raises InvalidArgument."""
-    from jubako.containers.validate import check_resources, check_restart
+    from jubako.containers.limits import check_resources
+    from jubako.containers.validate import check_restart
 
     unknown = sorted(changes.keys() - FIELDS)
     if unknown:

@@ -1,16 +1,17 @@
 """What a container's options must fulfil, with Docker's sentences when they do not.
 
 `check_request` looks at what the client sent, before the image's defaults join it; `check` at the
-result.  What needs other containers, networks or volumes is checked where those are looked up.
+result, with `limits`.  What needs other containers, networks or volumes is checked where those are
+looked up.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import signal
 
-from jubako.containers import binds, capabilities, cpulist, devices, health, security
+from jubako.containers import binds, capabilities, devices, health, limits, security
+from jubako.containers.signals import parse_signal
 from jubako.errors import InvalidArgument, Unsupported
 
 TYPE_CHECKING = False
@@ -18,9 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from jubako.containers.model import Config, HealthConfig, HostConfig, Json
+    from jubako.containers.model import Config, HealthConfig, HostConfig
 
-MIN_MEMORY_BYTES = 6 << 20  # what a start itself needs, with room
 MAX_HOSTNAME_BYTES = 64  # HOST_NAME_MAX, linux/limits.h
 MIN_HEALTH_NS = 1_000_000
 UNDEFINED = "can't be used with links. This would result in undefined behavior"
@@ -35,10 +35,6 @@ _IPC_SYSCTLS = frozenset(
     "kernel.shmmni kernel.shm_rmid_forced".split()
 )
 _SYSCTL = r"[A-Za-z0-9_.*/:@-]+"
-ULIMITS = frozenset(
-    "core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending "
-    "stack".split()
-)
 
 
 def check_name(name: str) -> None:
@@ -96,37 +92,11 @@ def check(config: Config, host: HostConfig) -> None:
     check_restart(policy["Name"], policy["MaximumRetryCount"])
     if host["AutoRemove"] and policy["Name"] != "no":
         raise InvalidArgument("can't create 'AutoRemove' container with restart policy")
-    check_resources(host)
+    limits.check_resources(host)
     _check_lists(host)
     _check_sysctls(host)
     _check_ports(config, host)
     _check_unsupported(host)
-
-
-def parse_signal(text: str) -> int:
-    """The number of `SIGTERM`, `term`, `15` or `RTMIN+3`.  Raises InvalidArgument."""
-    if text.isascii() and text.isdigit():
-        number = int(text)
-        if 0 < number <= signal.SIGRTMAX:
-            return number
-        if number > signal.SIGRTMAX:
-            raise InvalidArgument(f"Linux does not support signal {number}", subject=text)
-        raise InvalidArgument(f"invalid signal: {text}", subject=text)
-    name = text.upper().removeprefix("SIG")
-    base, plus, offset = name.partition("+")
-    if plus and base == "RTMIN" and offset.isascii() and offset.isdigit():
-        number = signal.SIGRTMIN + int(offset)
-        if number <= signal.SIGRTMAX:
-            return number
-    base, minus, offset = name.partition("-")
-    if minus and base == "RTMAX" and offset.isascii() and offset.isdigit():
-        number = signal.SIGRTMAX - int(offset)
-        if number >= signal.SIGRTMIN:
-            return number
-    found = getattr(signal, f"SIG{name}", None)
-    if isinstance(found, signal.Signals):
-        return int(found)
-    raise InvalidArgument(f"invalid signal: {text}", subject=text)
 
 
 def _check_config(config: Config) -> None:
@@ -225,76 +195,6 @@ def check_restart(name: str, count: int) -> None:
         raise InvalidArgument("invalid restart policy: maximum retry count cannot be negative")
 
 
-def check_resources(host: HostConfig, *, update: bool = False) -> None:
-    """Check limits.  update: they change those of a container.  Raises InvalidArgument."""
-    _check_memory(host, update=update)
-    _check_cpu(host)
-
-
-def _check_memory(host: HostConfig, *, update: bool) -> None:
-    memory, swap, soft = host["Memory"], host["MemorySwap"], host["MemoryReservation"]
-    if memory and memory < MIN_MEMORY_BYTES:
-        raise InvalidArgument("Minimum memory limit allowed is 6MB")
-    if 0 < swap < memory:
-        raise InvalidArgument(
-            "Minimum memoryswap limit should be larger than memory limit, see usage"
-        )
-    if memory == 0 and swap > 0 and not update:
-        raise InvalidArgument(
-            "You should always set the Memory limit when using Memoryswap limit, see usage"
-        )
-    if swap < -1:
-        raise InvalidArgument(f"invalid memory swap: {swap}")
-    swappiness = host["MemorySwappiness"]
-    if swappiness is not None and not 0 <= swappiness <= 100:
-        raise InvalidArgument(
-            f"Invalid value: {swappiness}, valid memory swappiness range is 0-100"
-        )
-    if 0 < soft < MIN_MEMORY_BYTES:
-        raise InvalidArgument("Minimum memory reservation allowed is 6MB")
-    if memory and memory < soft:
-        raise InvalidArgument(
-            "Minimum memory limit can not be less than memory reservation limit, see usage"
-        )
-    if host["ShmSize"] < 0:
-        raise InvalidArgument("SHM size can not be less than 0")
-    if not -1000 <= host["OomScoreAdj"] <= 1000:
-        raise InvalidArgument(
-            f"Invalid value {host['OomScoreAdj']}, range for oom score adj is [-1000, 1000]"
-        )
-
-
-def _check_cpu(host: HostConfig) -> None:
-    nano, period, quota = host["NanoCpus"], host["CpuPeriod"], host["CpuQuota"]
-    if nano > 0 and period > 0:
-        raise InvalidArgument("Conflicting options: Nano CPUs and CPU Period cannot both be set")
-    if nano > 0 and quota > 0:
-        raise InvalidArgument("Conflicting options: Nano CPUs and CPU Quota cannot both be set")
-    count = os.cpu_count() or 1
-    if nano and not 0 < nano <= count * 1_000_000_000:
-        raise InvalidArgument(
-            f"Range of CPUs is from 0.01 to {count}.00, as there are only {count} CPUs available"
-        )
-    if period and not 1000 <= period <= 1_000_000:
-        raise InvalidArgument(
-            "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)"
-        )
-    if 0 < quota < 1000:
-        raise InvalidArgument("CPU cfs quota can not be less than 1ms (i.e. 1000)")
-    if host["CpuShares"] < 0:
-        raise InvalidArgument(
-            f"invalid CPU shares ({host['CpuShares']}): value must be a positive integer"
-        )
-    if 0 < host["CpuRealtimePeriod"] < host["CpuRealtimeRuntime"]:
-        raise InvalidArgument("cpu real-time runtime cannot be higher than cpu real-time period")
-    if host["BlkioWeight"] and not 10 <= host["BlkioWeight"] <= 1000:
-        raise InvalidArgument("Range of blkio weight is from 10 to 1000")
-    if host["CpusetCpus"]:
-        cpulist.check_cpus(host["CpusetCpus"])
-    if host["CpusetMems"]:
-        cpulist.check_mems(host["CpusetMems"])
-
-
 def _check_lists(host: HostConfig) -> None:
     """Everything that is a list with its own small grammar."""
     for key in ("CapAdd", "CapDrop"):
@@ -316,7 +216,7 @@ def _check_lists(host: HostConfig) -> None:
                 "invalid Annotations: the empty string is not permitted as an annotation key"
             )
     for limit in host["Ulimits"]:
-        _check_ulimit(limit.get("Name", ""), limit.get("Soft", 0), limit.get("Hard", 0))
+        limits.check_ulimit(limit.get("Name", ""), limit.get("Soft", 0), limit.get("Hard", 0))
     for mapping in host["Devices"]:
         access = mapping.get("CgroupPermissions") or "rwm"
         if not mapping.get("PathOnHost"):
@@ -325,26 +225,9 @@ def _check_lists(host: HostConfig) -> None:
             raise InvalidArgument(f"bad mode specified: {access}", subject=access)
     for text in host["DeviceCgroupRules"] or ():
         devices.parse_rule(text)
-    _check_disks(host)
+    limits.check_disks(host)
     for target in host.get("Tmpfs") or ():
         binds.check_tmpfs_target(target)
-
-
-def _check_disks(host: HostConfig) -> None:
-    for key, what in (
-        ("BlkioWeightDevice", "Weight"),
-        ("BlkioDeviceReadBps", "Rate"),
-        ("BlkioDeviceWriteBps", "Rate"),
-        ("BlkioDeviceReadIOps", "Rate"),
-        ("BlkioDeviceWriteIOps", "Rate"),
-    ):
-        entries: list[Json] = host[key]  # type: ignore[literal-required]  # a name from above
-        for entry in entries:
-            path, value = entry.get("Path"), entry.get(what)
-            if not isinstance(path, str) or "\0" in path or type(value) is not int or value < 0:
-                raise InvalidArgument(
-                    f"invalid value of HostConfig.{key}: it needs a Path and a {what}", subject=key
-                )
 
 
 def _check_extra_host(text: str) -> None:
@@ -367,25 +250,6 @@ def _is_address(text: str) -> bool:
         except (OSError, ValueError):
             continue
     return False
-
-
-def _check_ulimit(name: str, soft: int, hard: int) -> None:
-    if name.lower() not in ULIMITS:
-        raise InvalidArgument(f"invalid ulimit type: {name}", subject=name)
-    for value in (soft, hard):
-        if type(value) is not int or value < -1:
-            raise InvalidArgument(f"invalid ulimit argument: {name}={soft}:{hard}", subject=name)
-    if hard != -1 and soft == -1:
-        raise InvalidArgument(
-            "ulimit soft limit must be less than or equal to hard limit: soft: -1 (unlimited), "
-            f"hard: {hard}",
-            subject=name,
-        )
-    if hard != -1 and soft > hard:
-        raise InvalidArgument(
-            f"ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}",
-            subject=name,
-        )
 
 
 def _check_sysctls(host: HostConfig) -> None:

@@ -187,25 +187,6 @@ def test_bad_names(name: str) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("text", "number"),
-    [("TERM", 15), ("sigterm", 15), ("9", 9), ("RTMIN", 34), ("SIGRTMIN+3", 37), ("RTMAX-1", 63)],
-)
-def test_signals(text: str, number: int) -> None:
-    assert validate.parse_signal(text) == number
-
-
-@pytest.mark.parametrize("text", ["", "0", "-9", "FOO", "RTMIN+99", "_DFL", "SIG_IGN"])
-def test_bad_signals(text: str) -> None:
-    with pytest.raises(InvalidArgument, match="^invalid signal: "):
-        validate.parse_signal(text)
-
-
-def test_a_signal_that_linux_has_not() -> None:
-    with pytest.raises(InvalidArgument, match="^Linux does not support signal 65$"):
-        validate.parse_signal("65")
-
-
 @given(st.sets(st.integers(0, 8191), min_size=1, max_size=20))
 def test_lists_of_processors(numbers: set[int]) -> None:
     assert cpulist.parse(",".join(map(str, numbers))) == numbers
