@@ -43,7 +43,7 @@ def main() -> None:
     try:
         prctl.set_name("jubako-health")
         prctl.set_pdeathsig(signal.SIGKILL, why="a check must not outlive the monitor")
-        prctl.set_child_subreaper(True)  # a runtime that is a program leaves its process to us
+        prctl.set_child_subreaper(why="a runtime that is a program leaves its process to us")
         if os.getppid() == int(monitor):
             from jubako.containers.services import Services
             from jubako.store import Store
@@ -203,7 +203,7 @@ def _kill(process: Process) -> None:
         if os.getpgid(process.pid) == process.pid:  # ours to reap: the number is not used again
             os.killpg(process.pid, signal.SIGKILL)
     with contextlib.suppress(OSError):
-        pidfd.send_signal(process.pidfd, signal.SIGKILL)
+        pidfd.send_signal(process.pidfd, signal.SIGKILL, why="the check took too long")
 
 
 class _Output:
