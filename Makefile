@@ -1,6 +1,7 @@
 # make demo   set up, run a web server in a container from a Debian image, clean up
 # make test   set up, run the whole suite with the linters
-# Everything needs Linux, make and Python 3.11 or newer; as root nothing is skipped.
+# Everything needs Linux, make and Python 3.11 or newer; as root only what compares with
+# a Docker is skipped (tests/compat/test_side_by_side.py), unless JUBAKO_TEST_DOCKER says how to call it.
 
 # PYTHON=/path/to/python3 names another interpreter; see scripts/setup.
 export PYTHON
@@ -11,7 +12,7 @@ JOBS ?= 2
 .PHONY: help setup demo test lint bench clean
 
 help:
-	@sed -n '1,3s/^# \{0,1\}//p' Makefile
+	@sed -n '1,4s/^# \{0,1\}//p' Makefile
 	@echo 'make setup  only set up: Debian packages that are missing, and .venv'
 	@echo 'make lint   ruff, mypy and the import rules'
 	@echo 'make bench  compare with a Docker: see bench/README.md'
