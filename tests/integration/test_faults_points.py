@@ -48,6 +48,12 @@ EXIT = ["containers.exit.drained", *TAKE_DOWN, "containers.exit.recorded"]
 STOP = ["containers.stop.signalled", "containers.stop.killed"]
 REMOVE = ["containers.remove.marked", "containers.remove.files", "volumes.remove.moved"]
 COMMIT = ["containers.commit.begin"]
+UPDATE = ["containers.update.applied", "containers.edit.limits"]
+EDIT = [  # tests/integration/test_edit.py
+    "containers.edit.mounts",
+    "containers.edit.written",
+    "containers.edit.stopped",
+]
 PAUSE = ["containers.pause.marked", "containers.unpause.resumed"]
 MAKE_IMAGE = [
     "images.layer.begin",
@@ -86,6 +92,8 @@ def test_every_step_has_a_case(repository: Path) -> None:
         *STOP,
         *REMOVE,
         *COMMIT,
+        *UPDATE,
+        *EDIT,
         *IMPORT,
         *LOAD,
         *REMOVE_IMAGE,
@@ -309,6 +317,28 @@ def test_pause(jubako: Jubako, busybox: str, traces: Traces, point: str) -> None
     assert jubako.ok("ps", "--format", "{{.State}}") == "running"
     jubako.ok("rm", "-f", "box")
     traces.assert_none()
+
+
+@pytest.mark.parametrize("point", UPDATE)
+def test_update(jubako: Jubako, busybox: str, traces: Traces, point: str) -> None:
+    """It was not done: the record says what it said, and doing it again does it."""
+    limits = ("--memory", "64m", "--memory-swap", "64m")
+    verb = ("update",) if point == "containers.update.applied" else ("container", "edit")
+    jubako.ok("run", "-d", "--name", "box", "-m", "32m", busybox, "sleep", "100")
+    killed(jubako, point, *verb, *limits, "box")
+    assert inspect(jubako, "box", "{{.HostConfig.Memory}}") == str(32 << 20)
+    jubako.ok(*verb, *limits, "box")
+    assert inspect(jubako, "box", "{{.HostConfig.Memory}}") == str(64 << 20)
+    assert memory_limit(jubako, "box") == 64 << 20
+    jubako.ok("rm", "-f", "box")
+    traces.assert_none()
+
+
+def memory_limit(jubako: Jubako, name: str) -> int:
+    """What the kernel holds the container to."""
+    files = "memory.limit_in_bytes memory/memory.limit_in_bytes memory.max"
+    script = f"cd /sys/fs/cgroup; for file in {files}; do test -e $file && cat $file; done"
+    return int(jubako.ok("exec", name, "sh", "-c", f"{script}; true"))
 
 
 @pytest.mark.parametrize("point", IMPORT)

@@ -82,15 +82,16 @@ class ExecTable:
 
     def create(self, container: Container, record: ExecRecord) -> str:
         """Add an exec that is to be started later; returns its ID."""
-        exec_id = _new_id()
+        exec_id = new_id()
         with self._store.transaction() as db:
             _check_there(db, container)
             self._insert(db, container, exec_id, record, "created")
         return exec_id
 
-    def create_running(self, container: Container, record: ExecRecord, holder: int) -> str:
-        """Add an exec that the process `holder` is about to start; returns its ID."""
-        exec_id = _new_id()
+    def create_running(
+        self, container: Container, exec_id: str, record: ExecRecord, holder: int
+    ) -> None:
+        """Add an exec that the process `holder` is about to start."""
         record["HolderTicks"] = start_ticks(holder)
         with self._store.transaction() as db:
             _check_there(db, container)
@@ -100,7 +101,6 @@ class ExecTable:
                 (holder, boot_id(), exec_id),
             )
             self._emit(container.record, "exec_start", exec_id, record)
-        return exec_id
 
     def claim(self, container: Container, exec_id: str, record: ExecRecord, holder: int) -> None:
         """Let the process `holder` start a created exec; exactly one gets it.
@@ -272,7 +272,8 @@ def check_running(container_id: str, name: str, status: str) -> None:
         raise WrongState(f"container {container_id} is not running", subject=container_id)
 
 
-def _new_id() -> str:
+def new_id() -> str:
+    """64 random hex digits."""
     return os.urandom(32).hex()
 
 

@@ -6,17 +6,19 @@ its streams.
 
 from __future__ import annotations
 
+import errno
 import os
+from contextlib import contextmanager
 
-from jubako.containers.exec_table import ExecTable
+from jubako.containers.exec_table import ExecTable, new_id
 from jubako.containers.execution import Execution
 from jubako.containers.holder import EXIT_NOT_STARTED, take
 from jubako.containers.terminal import parse_detach_keys
-from jubako.errors import InvalidArgument, StartError
+from jubako.errors import InvalidArgument, KernelError, StartError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
     from jubako.containers.exec_table import Exec
@@ -75,8 +77,10 @@ def start_new(
 ) -> Execution | None:
     """Start a process in a running container; see ContainerService.exec."""
     holder = take(services.store)
+    exec_id = new_id()
     try:
-        exec_id = ExecTable(services.store).create_running(container, record, holder.pid)
+        with _even_on_a_full_disk():
+            ExecTable(services.store).create_running(container, exec_id, record, holder.pid)
     except BaseException:
         holder.close()
         raise
@@ -122,26 +126,40 @@ def _start(
     except BaseException as exc:
         streams.close()
         code = exc.exit_code if isinstance(exc, StartError) else EXIT_NOT_STARTED
-        table.failed(exec_id, code)
-        holder.recorded()
+        with _even_on_a_full_disk():
+            table.failed(exec_id, code)
+            holder.recorded()
         holder.close()
         raise
     finally:
         streams.close_theirs()
     if detach:
-        table.started(exec_id, started.pid, record)
+        with _even_on_a_full_disk():
+            table.started(exec_id, started.pid, record)
         streams.close()
         started.close()
         return None
 
     def record_end(status: int) -> None:
-        table.ended(container.record, exec_id, status, started.pid)
-        started.recorded()
+        with _even_on_a_full_disk():  # then the holder does it when there is space
+            table.ended(container.record, exec_id, status, started.pid)
+            started.recorded()
 
     execution = Execution(exec_id, started, streams, record_end)
     if not execution.ends_within(_MOMENT_S):
-        table.started(exec_id, started.pid, record)
+        with _even_on_a_full_disk():
+            table.started(exec_id, started.pid, record)
     return execution
+
+
+@contextmanager
+def _even_on_a_full_disk() -> Iterator[None]:
+    """Who looks for what fills the disk must be able to, also when it cannot be recorded."""
+    try:
+        yield
+    except KernelError as exc:
+        if exc.errno != errno.ENOSPC:
+            raise
 
 
 def size_socket(services: Services, container_id: str, exec_id: str) -> str:

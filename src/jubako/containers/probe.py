@@ -18,7 +18,7 @@ import sys
 import time
 
 from jubako.containers import events, health
-from jubako.containers.exec_table import EXIT_KILLED, ExecTable
+from jubako.containers.exec_table import EXIT_KILLED, ExecTable, new_id
 from jubako.errors import JubakoError, NotFound, WrongState
 from jubako.linux import ns, pidfd, prctl
 
@@ -103,7 +103,8 @@ class Probe:
         record = new_record({"Cmd": health.command(container.record["Config"])})
         execs = ExecTable(self._services.store)
         start = now()
-        exec_id = execs.create_running(container, record, os.getpid())
+        exec_id = new_id()
+        execs.create_running(container, exec_id, record, os.getpid())
         reader, writer = os.pipe2(os.O_CLOEXEC)
         with open(reader, "rb", buffering=0) as pipe:
             try:
