@@ -24,7 +24,7 @@ def make(engine: Engine, image: str, **host: Any) -> str:
 
 def inside(engine: Engine, *command: str) -> str:
     """What a command in the container prints."""
-    from jubako.containers.collect import collect
+    from jubako.containers.streams.collect import collect
 
     execution = engine.containers.exec("box", command)
     assert execution is not None

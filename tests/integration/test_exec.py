@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from jubako import Engine
-from jubako.containers.exec_table import start_ticks
+from jubako.containers.exec.table import start_ticks
 from jubako.errors import Conflict, InvalidArgument, NotFound, StartError, WrongState
 from tests.fixtures.engine import Jubako
 
@@ -408,7 +408,7 @@ def test_a_holder_makes_itself_small(
     eventually(lambda: count(engine.containers.execs.list(box), "Pid"), "it runs")
     row = only(engine, box)
     command = Path(f"/proc/{holder_of(engine, row['ID'])}/cmdline")
-    eventually(lambda: b"held.resume" in command.read_bytes(), "the holder is another program")
+    eventually(lambda: b"held.main" in command.read_bytes(), "the holder is another program")
     assert engine.containers.execs.inspect(row["ID"])["Running"]
     made = engine.containers.exec(box, ["touch", "/go"])
     assert made is not None and made.communicate().status == 0

@@ -181,7 +181,7 @@ def test_after_the_end(jubako: Jubako, traces: Traces) -> None:
 def test_it_goes_on_when_the_monitor_has_replaced_itself(jubako: Jubako) -> None:
     run(jubako, *QUICK, "--health-cmd", "date +%s%N")
     monitor = _parent(int(jubako.ok("inspect", "-f", "{{.State.Pid}}", "box")))
-    wait_for(lambda: b"import slim" in Path(f"/proc/{monitor}/cmdline").read_bytes(), 20)
+    wait_for(lambda: b"slim.main" in Path(f"/proc/{monitor}/cmdline").read_bytes(), 20)
     last = health(jubako)["Log"][-1]
     wait_for(lambda: last not in health(jubako)["Log"])
     assert health(jubako)["Status"] == "healthy"

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from jubako import Engine
-from jubako.containers import frames
+from jubako.containers.streams import frames
 from jubako.errors import StartError, Unsupported
 from tests.fixtures.engine import Jubako
 from tests.integration.fault_tools import init_pid, parent, wait_for

@@ -214,7 +214,7 @@ def test_joining_a_container_that_does_not_run(engine: Engine) -> None:
 
 
 def test_init_is_the_first_process(engine: Engine) -> None:
-    from jubako.containers import spec
+    from jubako.containers.definition import spec
 
     if not any(Path(path).exists() for path in spec.INIT_PROGRAMS):
         pytest.skip("needs an init program (Debian package tini)")

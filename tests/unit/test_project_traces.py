@@ -29,15 +29,15 @@ RAW = {
 # Where that is all the same no change that an explanation would tell.
 UNTRACED = {
     "cli/main.py": "the command ends itself by the signal that it got",
-    "containers/checks.py": "a health check that takes too long",
+    "containers/monitor/checks.py": "a health check that takes too long",
     "containers/logs/background.py": "a process of ours that sends logs",
-    "containers/monitor.py": "a first process that never ran the program",
-    "containers/probe.py": "a health check that takes too long",
+    "containers/monitor/process.py": "a first process that never ran the program",
+    "containers/monitor/probe.py": "a health check that takes too long",
     "linux/process.py": "a program of ours that takes too long",
     "store/faults.py": "tests let a process die",
 }
 # They make the files of images, volumes and archives, which are no state of the kernel.
-FILES_OF_OTHERS = ("containers/copying/", "images/", "volumes/")
+FILES_OF_OTHERS = ("containers/files/", "images/", "volumes/")
 # The words for what is written come from the file's name: see jubako.linux.cgroups.meanings.
 MEANT = "jubako.linux.cgroups.files"
 

@@ -9,8 +9,8 @@ from jubako.errors import InvalidArgument
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from jubako.containers.attach import Attachment
-    from jubako.containers.execution import Execution
+    from jubako.containers.exec.execution import Execution
+    from jubako.containers.streams.attach import Attachment
 
 
 def check_terminal(attach_stdin: bool, tty: bool) -> None:
@@ -23,7 +23,7 @@ def check_detach_keys(keys: str) -> None:
     """Refuse keys that no terminal can send, before anything is started.  Raises Refused."""
     if not keys:
         return
-    from jubako.containers.terminal import parse_detach_keys
+    from jubako.containers.streams.terminal import parse_detach_keys
 
     try:
         parse_detach_keys(keys)

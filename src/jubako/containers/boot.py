@@ -7,7 +7,7 @@ stop, so the same ones run again afterwards.
 
 from __future__ import annotations
 
-from jubako.containers.restart import wanted_at_boot
+from jubako.containers.monitor.restart import wanted_at_boot
 from jubako.containers.times import NEVER
 
 TYPE_CHECKING = False

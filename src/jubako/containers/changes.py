@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 
-from jubako.containers import binds
-from jubako.containers.config import CONFIG_KEYS, HOST_KEYS
+from jubako.containers.definition import binds
+from jubako.containers.definition.config import CONFIG_KEYS, HOST_KEYS
 from jubako.errors import InvalidArgument
 
 TYPE_CHECKING = False

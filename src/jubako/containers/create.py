@@ -6,7 +6,7 @@ import os
 import time
 
 from jubako.containers import secrets as secrets_of
-from jubako.containers import support
+from jubako.containers.definition import support
 from jubako.containers.events import emit
 from jubako.containers.table import image_ids
 from jubako.containers.takedown import forget_locks, run_all
@@ -100,9 +100,9 @@ def complete(
     image_config: None takes nothing from an image.  Nothing is changed anywhere.
     Raises NotFound (another container), InvalidArgument, Unsupported, Conflict.
     """
-    from jubako.containers.config import merge, pin_namespaces
+    from jubako.containers.definition.config import merge, pin_namespaces
+    from jubako.containers.definition.validate import check
     from jubako.containers.logs.defaults import with_defaults
-    from jubako.containers.validate import check
 
     host_config = with_defaults(host_config, services.store.path)
     merged, merged_host, warnings = merge(
@@ -224,8 +224,8 @@ def _make_directories(services: Services, container_id: str) -> None:
 
 
 def _insert(services: Services, record: ContainerRecord, name: str | None) -> None:
-    from jubako.containers.mounts import resolve_mounts
-    from jubako.containers.validate import check_name
+    from jubako.containers.definition.mounts import resolve_mounts
+    from jubako.containers.definition.validate import check_name
 
     if name:
         check_name(name)

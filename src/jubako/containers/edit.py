@@ -21,7 +21,8 @@ from __future__ import annotations
 import json
 from contextlib import ExitStack, suppress
 
-from jubako.containers import changes, defaults, secrets
+from jubako.containers import changes, secrets
+from jubako.containers.definition import defaults
 from jubako.containers.events import emit
 from jubako.containers.table import image_ids
 from jubako.errors import Conflict, InvalidArgument, JubakoError
@@ -171,7 +172,7 @@ def _untouched(
     services: Services, record: ContainerRecord, image: Mapping[str, Any]
 ) -> tuple[Json, Json]:
     """What a container of this image is that nobody asked anything of."""
-    from jubako.containers.config import merge
+    from jubako.containers.definition.config import merge
 
     plain = image.get("config") or {}
     request: Json = {"Image": record["Config"]["Image"]}
@@ -220,7 +221,7 @@ def _shown(secret: Any) -> Json | None:
 
 def _change_limits(services: Services, container: Container, plan: Plan, undo: ExitStack) -> None:
     """The kernel's limits of a running container; `undo` puts them back."""
-    from jubako.containers import resources
+    from jubako.containers.definition import resources
     from jubako.containers.update import as_in
 
     keys = {one.key for one in plan.differences}
@@ -291,7 +292,7 @@ def _mounts(
     services: Services, old: ContainerRecord, new: ContainerRecord, borrower: str
 ) -> list[MountPoint]:
     """The mount points: those whose request is the same stay, with their volumes."""
-    from jubako.containers.mounts import resolve_mounts
+    from jubako.containers.definition.mounts import resolve_mounts
 
     config: Json = {"Volumes": {}}
     host: Json = {**new["HostConfig"], "Binds": [], "Mounts": [], "VolumesFrom": None}
@@ -330,7 +331,7 @@ def _mounts(
 
 def _asked(record: ContainerRecord) -> dict[str, tuple[str, Any]]:
     """Target to (key, entry) of each mount that the configuration itself asks for."""
-    from jubako.containers import binds
+    from jubako.containers.definition import binds
 
     found: dict[str, tuple[str, Any]] = {}
     for target in record["Config"].get("Volumes") or ():

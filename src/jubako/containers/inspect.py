@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jubako.containers import security
+from jubako.containers.definition import security
 from jubako.containers.times import NEVER
 
 TYPE_CHECKING = False

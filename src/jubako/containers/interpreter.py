@@ -11,7 +11,11 @@ import sys
 
 from jubako.errors import KernelError
 
-_DIRECTORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+SEARCH_PATH = os.path.abspath(f"{__file__}/../../..")  # the directory that has this package
 
 
 def executable() -> str:
@@ -22,13 +26,14 @@ def executable() -> str:
 
 
 def command(module: str, *arguments: object) -> list[str]:
-    """The command line that calls `main()` of a module of `jubako.containers`.
+    """The command line that calls `main()` of a module of this package, say `monitor.probe`.
 
     It finds its arguments in `sys.argv[1:]`.  Nothing but the standard library and this package can
     be imported there.
     """
-    code = f"import sys; sys.path.insert(0, {os.path.dirname(_DIRECTORY)!r})"
-    code += f"; from jubako.containers import {module}; {module}.main()"
+    code = f"import sys; sys.path.insert(0, {SEARCH_PATH!r})"
+    package, _, name = f"jubako.containers.{module}".rpartition(".")
+    code += f"; from {package} import {name}; {name}.main()"
     return [executable(), "-I", "-S", "-c", code, *map(str, arguments)]
 
 
@@ -41,13 +46,27 @@ def replace(module: str, *arguments: object) -> None:
     os.execv(argv[0], argv)
 
 
-def spawn(module: str, *arguments: object) -> int:
-    """Start that interpreter as a child; its PID.  Raises KernelError."""
+def spawn(
+    module: str,
+    *arguments: object,
+    descriptors: Sequence[int] = (),
+    variables: Mapping[str, str] | None = None,
+) -> int:
+    """Start that interpreter as a child; its PID.
+
+    descriptors: those that it inherits.  variables: of its environment, beside ours.
+    Raises KernelError.
+    """
     argv = command(module, *arguments)
+    for fd in descriptors:
+        os.set_inheritable(fd, True)
     try:
-        return os.posix_spawn(argv[0], argv, os.environ)
+        return os.posix_spawn(argv[0], argv, {**os.environ, **(variables or {})})
     except OSError as exc:
         raise KernelError.from_oserror("posix_spawn", exc, path=argv[0]) from exc
+    finally:
+        for fd in descriptors:
+            os.set_inheritable(fd, False)
 
 
 class Version:
@@ -64,7 +83,7 @@ class Version:
 
 def _identity() -> tuple[int, int, int] | None:
     try:
-        found = os.stat(f"{_DIRECTORY}/version.py")
+        found = os.stat(f"{SEARCH_PATH}/jubako/version.py")
     except OSError:
         return None
     return found.st_ino, found.st_mtime_ns, found.st_size

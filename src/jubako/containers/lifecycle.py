@@ -20,12 +20,13 @@ import socket
 import time
 from contextlib import ExitStack, contextmanager, suppress
 
-from jubako.containers import events, explaining, health
-from jubako.containers.attach import Attachment
+from jubako.containers import events
+from jubako.containers.monitor import explaining, health
+from jubako.containers.monitor.restart import RESTARTED, RESTS
 from jubako.containers.remove import remove_container
 from jubako.containers.repair import repair, thaw
-from jubako.containers.restart import RESTARTED, RESTS
 from jubako.containers.signals import parse_signal
+from jubako.containers.streams.attach import Attachment
 from jubako.errors import (
     Conflict,
     InvalidArgument,
@@ -111,7 +112,7 @@ class Lifecycle:
             return self._launch(container, attach=attach)
 
     def _launch(self, container: Container, *, attach: bool) -> Attachment | None:
-        from jubako.containers.monitor import launch
+        from jubako.containers.monitor.process import launch
 
         if not attach:
             launch(self._services, container, None)
@@ -412,7 +413,7 @@ class Lifecycle:
 
     def rename(self, reference: str, name: str) -> None:
         """Raises NotFound, NameInUse, InvalidArgument."""
-        from jubako.containers.validate import check_name
+        from jubako.containers.definition.validate import check_name
 
         name = name.removeprefix("/")
         with self._locked(reference) as container:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 
-from jubako.containers.validate import UNDEFINED
+from jubako.containers.definition.validate import UNDEFINED
 from jubako.errors import Conflict, InvalidArgument, NotFound
 
 TYPE_CHECKING = False

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import time
 
-from jubako.containers import events, health, restart, samples, secrets
+from jubako.containers import events, secrets
+from jubako.containers.monitor import health, restart, samples
 from jubako.containers.recover import monitor_is_dead, was_left_frozen
 from jubako.containers.remove import finish_removal
 from jubako.containers.takedown import NOTHING_LEFT, forget_locks, free, run_all
@@ -83,7 +84,7 @@ def _record_end(services: Services, container: Container) -> None:
     samples.forget_file(services, container.id)
     point("containers.repair.recorded")
     if again:
-        from jubako.containers.restarting import relaunch
+        from jubako.containers.monitor.restarting import relaunch
 
         relaunch(services, container.id)
 

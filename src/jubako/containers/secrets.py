@@ -114,7 +114,7 @@ def _check_one(request: Mapping[str, Any]) -> tuple[Secret, bytes | None]:
 
 
 def _target(name: str, text: str) -> str:
-    from jubako.containers import binds
+    from jubako.containers.definition import binds
 
     path = text if text.startswith("/") else f"{DIRECTORY}/{text}"
     if ".." in path.split("/") or "\0" in path or binds.clean(path) in ("/", DIRECTORY):

@@ -165,7 +165,7 @@ def _checked_statuses(values: Sequence[str]) -> Sequence[str]:
 
 
 def _checked_health(values: Sequence[str]) -> Sequence[str]:
-    from jubako.containers.health import STATUSES
+    from jubako.containers.monitor.health import STATUSES
 
     for value in values:
         if value not in STATUSES:

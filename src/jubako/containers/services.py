@@ -11,9 +11,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from jubako.containers.cdi import Device
-    from jubako.containers.launcher import Launcher
+    from jubako.containers.definition.cdi import Device
     from jubako.containers.model import HostConfig
+    from jubako.containers.monitor.launcher import Launcher
     from jubako.containers.table import Container
     from jubako.images import ImageService
     from jubako.networks import NetworkService
@@ -61,7 +61,7 @@ class Services:
 
     def cdi_devices(self, host_config: HostConfig) -> list[Device]:
         """The CDI devices that a container asks for.  Raises InvalidArgument, Unsupported."""
-        from jubako.containers import cdi
+        from jubako.containers.definition import cdi
         from jubako.store import settings
 
         return cdi.requested(host_config, settings.load(self.store.path).cdi_spec_dirs)
@@ -114,6 +114,6 @@ class Services:
         """The container's cgroup, below `parent` or the engine's own."""
         if not parent:
             return f"/{self.store.name}/{container_id}"
-        from jubako.containers.binds import clean
+        from jubako.containers.definition.binds import clean
 
         return f"{clean('/' + parent).rstrip('/')}/{container_id}"

@@ -18,7 +18,8 @@ import json
 import os
 from contextlib import suppress
 
-from jubako.containers import hostfiles, mounts
+from jubako.containers import hostfiles
+from jubako.containers.definition import mounts
 from jubako.errors import Conflict, JubakoError
 from jubako.linux import mount, mountapi, ns
 from jubako.store import point
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from jubako.containers.cdi import Device
+    from jubako.containers.definition.cdi import Device
     from jubako.containers.links import Link
     from jubako.containers.model import ContainerRecord, HostConfig
     from jubako.containers.services import Services
@@ -203,14 +204,14 @@ class Setup:
         """The same, once those that ask for it belong to the container's user."""
         sources = self._staged_sources()
         if any(point.get("Chown") for point in self._record["Mounts"]):
-            from jubako.containers import owners
+            from jubako.containers.definition import owners
 
             owners.give_to_user(self._record, sources, root)
         return sources
 
     def binds(self) -> list[dict[str, Any]]:
         """The container's own mounts as OCI binds, for a root in which no process will run."""
-        from jubako.containers.spec import own_binds
+        from jubako.containers.definition.spec import own_binds
 
         paths = {name: f"{self._directory}/{name}" for name in hostfiles.NAMES}
         files = {name: path for name, path in paths.items() if os.path.exists(path)}
@@ -231,7 +232,7 @@ class Setup:
         return process
 
     def _spec(self) -> dict[str, Any]:
-        from jubako.containers.spec import build_spec
+        from jubako.containers.definition.spec import build_spec
 
         host_config = self._record["HostConfig"]
         root = os.open(self.rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

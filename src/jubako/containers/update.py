@@ -6,7 +6,7 @@ holds.  When something fails, the limits go back to what they were and the recor
 
 from __future__ import annotations
 
-from jubako.containers import cpulist, resources, support
+from jubako.containers.definition import cpulist, resources, support
 from jubako.containers.events import emit
 from jubako.errors import Conflict, InvalidArgument, JubakoError, KernelError, NotFound
 from jubako.store import point
@@ -85,8 +85,8 @@ def update(services: Services, reference: str, changes: Mapping[str, Any]) -> li
 
 def _checked(changes: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """The values that are to change, and warnings.  Raises InvalidArgument."""
-    from jubako.containers.limits import check_resources
-    from jubako.containers.validate import check_restart
+    from jubako.containers.definition.limits import check_resources
+    from jubako.containers.definition.validate import check_restart
 
     unknown = sorted(changes.keys() - FIELDS)
     if unknown:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import time
 
-from jubako.containers.attach import Attachment
 from jubako.containers.repair import EXIT_KILLED, repair
+from jubako.containers.streams.attach import Attachment
 from jubako.errors import NotFound, Unavailable
 from jubako.store.lock import is_held
 

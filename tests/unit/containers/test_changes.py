@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from jubako.containers import changes, defaults
-from jubako.containers.config import merge
+from jubako.containers import changes
+from jubako.containers.definition import defaults
+from jubako.containers.definition.config import merge
 from jubako.errors import InvalidArgument
 
 ID = "0123456789abcdef" * 4

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from jubako.containers import config
+from jubako.containers.definition import config
 from jubako.containers.inspect import mount_points, network_settings, to_inspect
 
 ENDPOINT: dict[str, Any] = {

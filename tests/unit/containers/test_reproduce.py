@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from jubako.cli import run_options
 from jubako.cli.commands import run as run_command
 from jubako.cli.flags import parse
-from jubako.containers.config import merge
+from jubako.containers.definition.config import merge
 from jubako.containers.reproduce import Source, command, compose, program, read, yaml
 
 ID = "0123456789abcdef" * 4

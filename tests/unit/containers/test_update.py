@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from jubako.containers import config, update
+from jubako.containers import update
+from jubako.containers.definition import config
 from jubako.errors import Conflict, InvalidArgument
 
 MB = 1 << 20

@@ -23,7 +23,7 @@ COMMAND = Command(
 
 
 def run(session: Session, call: Call) -> int:
-    from jubako.containers.copying.rules import split_argument
+    from jubako.containers.files.rules import split_argument
 
     source, destination = call.args
     if not source:

@@ -46,7 +46,7 @@ def run(session: Session, call: Call) -> int:
     detach, tty, interactive = call.flag("detach"), call.flag("tty"), call.flag("interactive")
     if not detach:
         foreground.check_terminal(interactive, tty)
-    from jubako.containers.holder import prepare
+    from jubako.containers.exec.holder import prepare
 
     prepare()
     try:

@@ -11,7 +11,7 @@ What a form cannot say is in a comment of its text, never left out in silence.
 
 from __future__ import annotations
 
-from jubako.containers import defaults
+from jubako.containers.definition import defaults
 from jubako.errors import InvalidArgument
 
 TYPE_CHECKING = False
@@ -76,7 +76,7 @@ def reproduce(services: Services, record: ContainerRecord, form: str) -> str:
 def read(record: ContainerRecord, image: Mapping[str, Any]) -> Source:
     """The container's minimal request; image: the image JSON."""
     from jubako.containers import changes
-    from jubako.containers.config import merge
+    from jubako.containers.definition.config import merge
 
     stored = (dict(record["Config"]), dict(record["HostConfig"]))
     config, host = defaults.minimal(*stored, image, record["Id"])

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any, BinaryIO
 
-    from jubako.containers.copying.places import PathStat
-    from jubako.containers.copying.transfer import Archive, Copied
+    from jubako.containers.files.places import PathStat
+    from jubako.containers.files.transfer import Archive, Copied
     from jubako.images.stream import Readable
 
 
@@ -25,7 +25,7 @@ class Files(Part):
 
         Raises NotFound (the container, the file), InvalidArgument.
         """
-        from jubako.containers.copying import transfer
+        from jubako.containers.files import transfer
 
         self._recover()
         return transfer.stat_path(self._services, reference, path)
@@ -41,7 +41,7 @@ class Files(Part):
         follow_link: what a link at `path` leads to, instead of the link.
         Raises NotFound, InvalidArgument.
         """
-        from jubako.containers.copying import transfer
+        from jubako.containers.files import transfer
 
         self._recover()
         return transfer.get_archive(self._services, reference, path, follow_link=follow_link)
@@ -53,7 +53,7 @@ class Files(Part):
         what was unpacked before stays.
         Raises NotFound (the directory), InvalidArgument (no directory, read-only, a bad archive).
         """
-        from jubako.containers.copying import transfer
+        from jubako.containers.files import transfer
 
         self._recover()
         transfer.put_archive(self._services, reference, path, stream)
@@ -73,7 +73,7 @@ class Files(Part):
         files belong to the caller.
         Raises NotFound, InvalidArgument in Docker's words, KernelError.
         """
-        from jubako.containers.copying import transfer
+        from jubako.containers.files import transfer
 
         self._recover()
         return transfer.copy_from(
@@ -94,7 +94,7 @@ class Files(Part):
         pattern: a path whose last component may hold `*`, `?` and `[...]`, as in a shell.
         Raises NotFound (nothing matches), InvalidArgument (the destination is no directory).
         """
-        from jubako.containers.copying import transfer
+        from jubako.containers.files import transfer
 
         self._recover()
         return transfer.copy_matching(
@@ -113,7 +113,7 @@ class Files(Part):
 
         source: a path, or a tar to unpack into a directory.
         """
-        from jubako.containers.copying import transfer
+        from jubako.containers.files import transfer
 
         self._recover()
         return transfer.copy_to(self._services, reference, source, path, follow_link=follow_link)
@@ -121,13 +121,13 @@ class Files(Part):
     def changes(self, reference: str) -> Sequence[dict[str, Any]]:
         """What it has changed in the files of its image: `Path` and `Kind` (0 changed, 1 added,
         2 deleted), sorted, parents first."""
-        from jubako.containers.diff import changes
+        from jubako.containers.files.diff import changes
 
         return changes(self._services, self._get(reference))
 
     def export(self, reference: str, out: BinaryIO) -> None:
         """Write its root filesystem to `out` as a tar, without its volumes."""
-        from jubako.containers.archive import export
+        from jubako.containers.files.archive import export
 
         container = self._get(reference)
         export(self._services, container, out)
@@ -148,7 +148,7 @@ class Files(Part):
         target: the new image's name.  changes: Dockerfile instructions on its config.
         pause: freeze it meanwhile if it runs.
         """
-        from jubako.containers.archive import commit
+        from jubako.containers.files.archive import commit
 
         container = self._get(reference)
         with self._lifecycle.frozen(container.id) if pause else nullcontext():

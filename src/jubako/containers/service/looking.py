@@ -55,7 +55,7 @@ class Looking(Part):
 
     def inspect(self, reference: str, *, size: bool = False) -> dict[str, Any]:
         """Everything about it, as `docker inspect` shows it."""
-        from jubako.containers.exec_table import ExecTable
+        from jubako.containers.exec.table import ExecTable
         from jubako.containers.inspect import to_inspect
         from jubako.containers.listing import sizes
 
@@ -148,8 +148,8 @@ class Looking(Part):
         details: put the attributes before each line that its log options asked for.
         Raises Unsupported when its log driver keeps nothing.
         """
+        from jubako.containers.logs.reading import read_logs
         from jubako.containers.logs.render import Renderer
-        from jubako.containers.reading import read_logs
 
         container = self._get(reference)
         wanted = {name for name, yes in (("stdout", stdout), ("stderr", stderr)) if yes}

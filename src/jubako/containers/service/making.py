@@ -33,7 +33,7 @@ class Making(Part):
         `host_config={"NetworkMode": "none", "Memory": 64 << 20}`.
         Raises ContainerFailed (its status is not 0), and what `create` and `start` raise.
         """
-        from jubako.containers.collect import collect
+        from jubako.containers.streams.collect import collect
 
         streams = {} if stdin is None else {"OpenStdin": True, "StdinOnce": True}
         identity = self._create_to_run(

@@ -11,9 +11,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jubako.containers.attach import Attachment
-    from jubako.containers.execs import ExecService
-    from jubako.containers.execution import Execution
+    from jubako.containers.exec.execution import Execution
+    from jubako.containers.exec.service import ExecService
+    from jubako.containers.streams.attach import Attachment
 
 
 class Running(Part):
@@ -29,7 +29,7 @@ class Running(Part):
         if services.launcher is not None or services.store.is_open:
             return
         if len(os.listdir("/proc/self/task")) == 1:
-            from jubako.containers.launcher import Launcher
+            from jubako.containers.monitor.launcher import Launcher
 
             services.launcher = Launcher(services.store)
 
@@ -65,7 +65,7 @@ class Running(Part):
 
     def stop_for_shutdown(self, reference: str, *, timeout_s: int | None = None) -> None:
         """Stop it, and let its restart policy start it after the next boot."""
-        from jubako.containers.restart import SHUTDOWN
+        from jubako.containers.monitor.restart import SHUTDOWN
 
         self._recover()
         self._lifecycle.stop(reference, timeout_s=timeout_s, request=SHUTDOWN)
@@ -121,7 +121,7 @@ class Running(Part):
         attaches; `Execution.pump` takes them too.
         Raises WrongState, InvalidArgument (detach keys), StartError (126, 127).
         """
-        from jubako.containers.execute import new_record, start_new
+        from jubako.containers.exec.execute import new_record, start_new
 
         container = self._get(reference)
         record = new_record(
@@ -144,6 +144,6 @@ class Running(Part):
     @cached_property
     def execs(self) -> ExecService:
         """The execs: list, inspect, signal, stop, resize; create and start in two steps."""
-        from jubako.containers.execs import ExecService
+        from jubako.containers.exec.service import ExecService
 
         return ExecService(self._services, self._get)

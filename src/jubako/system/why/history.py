@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jubako.containers import samples
+from jubako.containers.monitor import samples
 from jubako.errors import NotFound
 from jubako.store import events
 

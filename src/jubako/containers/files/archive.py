@@ -1,0 +1,76 @@
+"""`export` and `commit`: a container's file system as a tar, or as a new image."""
+
+from __future__ import annotations
+
+import os
+
+from jubako.containers.events import report
+from jubako.containers.files.diff import made_by_engine
+from jubako.oci.reference import parse
+from jubako.store import point
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import BinaryIO
+
+    from jubako.containers.services import Services
+    from jubako.containers.table import Container
+
+
+def export(services: Services, container: Container, out: BinaryIO) -> None:
+    """Write the whole root filesystem as a tar, without volumes and without /proc and the like.
+
+    Works whether it runs or not: the layers are mounted anew, read-only (overlayfs does not define
+    what a second writable mount of one upper directory does), where nobody sees it.  No process is
+    made, so a program with threads can call it.
+    """
+    layers = services.images.layers
+    view = layers.open_view(
+        services.images.diff_ids(container.image_id),
+        top=f"{services.directory(container.id)}/upper",
+        why="look at the file system without showing it to anybody",
+    )
+    try:
+        layers.tar_tree(view, out)
+    finally:
+        os.close(view)
+
+
+def commit(
+    services: Services,
+    container: Container,
+    reference: str | None,
+    *,
+    author: str,
+    message: str,
+    changes: Sequence[str],
+) -> str:
+    """Make an image of the container's parent image and what the container wrote; its ID.
+
+    The caller pauses the container if the state must be consistent.
+    """
+    upper = f"{services.directory(container.id)}/upper"
+    point("containers.commit.begin")
+    ours = made_by_engine(services, container)
+    with services.images.layers.diff(upper, leave_out=ours) as layer:
+        image_id = services.images.commit(
+            container.image_id,
+            layer,
+            dict(container.record["Config"]),
+            author=author,
+            message=message,
+            changes=changes,
+            reference=reference,
+            container_id=container.id,
+        )
+    name = parse(reference).tagged().familiar() if reference else ""
+    report(
+        services.store,
+        container.record,
+        "commit",
+        comment=message,
+        imageID=image_id,
+        imageRef=name,
+    )
+    return image_id
