@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from jubako.linux import cgroups, pidfd
-from jubako.runtime import BuiltinRuntime, Process, Stdio
+from jubako.runtime import Process, Stdio
+from jubako.runtime.builtin import BuiltinRuntime
 from jubako.runtime.default_spec import default_spec
 from tests.fixtures.leaks import worker_name
 from tests.unit.linux.child import in_child

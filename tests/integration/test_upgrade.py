@@ -50,7 +50,8 @@ class Installed:
 
     def upgrade(self) -> None:
         """A version in which what the end uses has other names than in what is in memory."""
-        for name in ("monitor/ending", "monitor/process", "monitor/supervisor", "repair", "takedown"):
+        modules = "monitor/ending monitor/process monitor/supervisor repair takedown"
+        for name in modules.split():
             path = self.package / "containers" / f"{name}.py"
             text = re.sub(r"\bfree\b", "set_free", path.read_text())
             text = re.sub(r"(def |ending\.)record\(", r"\1write_down(", text)

@@ -158,14 +158,15 @@ def _platform_warnings(image_config: Mapping[str, Any]) -> list[str]:
 
 
 def _check_runtime(services: Services, name: str) -> None:
-    if name:
-        from jubako.runtime import open_runtime
+    from jubako.runtime import is_builtin, open_runtime
 
-        try:
-            open_runtime(name, services.store.run_directory("runtime"))
-        except Unavailable as exc:
-            text = f"unknown or invalid runtime name: {name}"
-            raise InvalidArgument(text, subject=name) from exc
+    if is_builtin(name):
+        return
+    try:
+        open_runtime(name, services.store.run_directory("runtime"))
+    except Unavailable as exc:
+        text = f"unknown or invalid runtime name: {name}"
+        raise InvalidArgument(text, subject=name) from exc
 
 
 def _new_id() -> str:

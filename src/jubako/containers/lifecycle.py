@@ -112,7 +112,7 @@ class Lifecycle:
             return self._launch(container, attach=attach)
 
     def _launch(self, container: Container, *, attach: bool) -> Attachment | None:
-        from jubako.containers.monitor.process import launch
+        from jubako.containers.monitor.launching import launch
 
         if not attach:
             launch(self._services, container, None)

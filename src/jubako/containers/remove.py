@@ -38,11 +38,13 @@ def remove_container(
     remove_tree(services.directory(container.id))
     secrets.tidy(services.store, container.id)
     point("containers.remove.files")
-    if volumes:
+    has_volumes = bool(container.record["Mounts"])  # else their package is not even imported
+    if volumes and has_volumes:
         services.volumes.discard(container.id)
     notes = {"by": by} if by else None
     with services.store.transaction():
-        services.volumes.release(container.id)
+        if has_volumes:
+            services.volumes.release(container.id)
         services.table.delete(container.id)
         events.emit(services.store, container.record, "destroy", notes=notes)
     for image_id in image_ids(container.record):

@@ -6,7 +6,6 @@ import os
 import time
 
 from jubako.containers import events, secrets
-from jubako.containers.monitor import health, restart, samples
 from jubako.containers.recover import monitor_is_dead, was_left_frozen
 from jubako.containers.remove import finish_removal
 from jubako.containers.takedown import NOTHING_LEFT, forget_locks, free, run_all
@@ -73,6 +72,8 @@ def repair_and_tidy(services: Services, container_id: str) -> None:
 
 def _record_end(services: Services, container: Container) -> None:
     """Take down what a dead monitor left, and start the container again if its policy wants it."""
+    from jubako.containers.monitor import samples
+
     again = _restarts(container)
     free(services, container)
     services.store.use_reserve()
@@ -95,6 +96,8 @@ def _restarts(container: Container) -> bool:
         return False
     if container.restarting:
         return not container.stop_requested
+    from jubako.containers.monitor import restart
+
     return container.running and restart.wanted(
         container.record["HostConfig"]["RestartPolicy"],
         exit_code=EXIT_KILLED,
@@ -104,6 +107,8 @@ def _restarts(container: Container) -> bool:
 
 
 def _columns(container: Container, again: bool) -> dict[str, object]:
+    from jubako.containers.monitor import health
+
     columns: dict[str, object] = dict(NOTHING_LEFT)
     if again:
         columns = {"pid": 0, "endpoint": {}, "status": "restarting"}

@@ -12,10 +12,14 @@ The calling process must have a single thread, and calls of one container come o
 
 from __future__ import annotations
 
-from jubako.runtime.builtin import BuiltinRuntime
 from jubako.runtime.interface import Process, Runtime, Stdio
 
-__all__ = ["BuiltinRuntime", "Process", "Runtime", "Stdio", "open_runtime"]
+__all__ = ["Process", "Runtime", "Stdio", "is_builtin", "open_runtime"]
+
+
+def is_builtin(name: str | None) -> bool:
+    """Whether this is a name of our own runtime, which is always there."""
+    return name in (None, "", "builtin", "jubako", "jubako-runtime")
 
 
 def open_runtime(name: str | None, state_dir: str, *, cache_dir: str | None = None) -> Runtime:
@@ -24,7 +28,10 @@ def open_runtime(name: str | None, state_dir: str, *, cache_dir: str | None = No
     cache_dir: an existing directory where our own keeps compiled seccomp filters.
     Raises Unavailable when there is no such program.
     """
-    if name in (None, "", "builtin", "jubako", "jubako-runtime"):
+    # each is imported when somebody starts a container with it: who creates one needs none
+    if is_builtin(name):
+        from jubako.runtime.builtin import BuiltinRuntime
+
         return BuiltinRuntime(state_dir, cache_dir=cache_dir)
     from jubako.runtime.external import ExternalRuntime
 

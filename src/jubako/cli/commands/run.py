@@ -29,6 +29,7 @@ COMMAND = Command(
 
 
 def run(session: Session, call: Call) -> int:
+    session.engine.containers.prepare_start()
     config, host = run_options.build(call)
     detach, tty = call.flag("detach"), config["Tty"]
     if detach:
@@ -39,7 +40,6 @@ def run(session: Session, call: Call) -> int:
     else:
         foreground.check_terminal(config["AttachStdin"], tty)
         foreground.check_detach_keys(call.text("detach-keys"))
-    session.engine.containers.prepare_start()
     container_id = creating.create(session, call, config, host)
     containers = session.engine.containers
     stdin = config["AttachStdin"]

@@ -1,5 +1,6 @@
 """The process beside each running container, and those that it starts.
 
+launching     what a command does to start one
 launcher      stands by while a container is created, and forks the monitor
 process       the monitor until the container runs; then `supervisor`, until it has ended
 slim          the same process as a small program, once the container has run for a while

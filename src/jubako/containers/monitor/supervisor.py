@@ -34,6 +34,13 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 _RETRY_S = 0.5
+_END_PATH = ("jubako.containers.monitor.ending", "jubako.containers.monitor.explaining")
+
+
+def import_end_path() -> None:
+    """Import what is needed when the container ends."""
+    for name in _END_PATH:
+        __import__(name)
 
 
 class Supervisor:
