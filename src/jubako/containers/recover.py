@@ -32,19 +32,21 @@ def recover(services: Services) -> list[JubakoError]:
 
     Returns what went wrong; the next command tries again.
     """
-    this_boot = ""
+    claims = services.table.claims()
+    if not claims:
+        return []
     repaired = False
     errors: list[JubakoError] = []
-    for container in services.table.active():
-        this_boot = this_boot or boot_id()
-        if not _needs_repair(services, container, this_boot):
+    this_boot = boot_id()
+    for container_id, status, its_boot in claims:
+        if its_boot == this_boot and not _needs_repair(services, container_id, status):
             continue
         from jubako.containers.repair import repair
 
         try:
-            with services.store.lock(container.id, timeout_s=0):
+            with services.store.lock(container_id, timeout_s=0):
                 repaired = True
-                repair(services, container.id)
+                repair(services, container_id)
         except Unavailable:
             continue  # a command is at work on it, and will leave it in order
         except JubakoError as exc:
@@ -65,16 +67,17 @@ def recover_all(services: Services) -> None:
     raise_all([*errors, *tidy(services)])
 
 
-def _needs_repair(services: Services, container: Container, this_boot: str) -> bool:
-    if container.status == "removing" or container.boot_id != this_boot:
+def _needs_repair(services: Services, container_id: str, status: str) -> bool:
+    """Whether one of this boot needs it."""
+    if status == "removing":
         return True
-    if container.status == "paused" and was_left_frozen(services, container):
+    if status == "paused" and was_left_frozen(services, container_id):
         return True
-    return not is_held(services.monitor_lock(container.id))
+    return not is_held(services.monitor_lock(container_id))
 
 
-def was_left_frozen(services: Services, container: Container) -> bool:
-    path = services.freezer_lock(container.id)
+def was_left_frozen(services: Services, container_id: str) -> bool:
+    path = services.freezer_lock(container_id)
     return os.path.exists(path) and not is_held(path)
 
 

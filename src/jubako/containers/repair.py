@@ -42,7 +42,7 @@ def repair(services: Services, container_id: str) -> Container | None:
     if container.status == "removing" and not container.boot_id:
         finish_removal(services, container)
         return None
-    if container.status == "paused" and was_left_frozen(services, container):
+    if container.status == "paused" and was_left_frozen(services, container.id):
         thaw(services, container)
         container = services.table.find(container_id)
     return container

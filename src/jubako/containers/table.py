@@ -217,13 +217,17 @@ class ContainerTable:
         query = "SELECT status, count(*) FROM containers GROUP BY status"
         return dict(self._store.db.execute(query).fetchall())
 
-    def active(self) -> list[Container]:
-        """Those for which a monitor was launched and has not finished, or a removal began."""
+    def claims(self) -> list[tuple[str, str, str]]:
+        """ID, status and boot ID of those for which a monitor was launched and has not finished,
+        or a removal began.
+
+        Every command asks, so it is answered from indexes: no record is read.
+        """
         query = (
-            "SELECT * FROM containers WHERE boot_id != '' UNION ALL"
-            " SELECT * FROM containers WHERE status = 'removing' AND boot_id = ''"
+            "SELECT id, status, boot_id FROM containers WHERE boot_id != '' UNION ALL"
+            " SELECT id, status, boot_id FROM containers WHERE status = 'removing' AND boot_id = ''"
         )
-        return [Container(row) for row in self._store.db.execute(query).fetchall()]
+        return [tuple(row) for row in self._store.db.execute(query)]
 
     def running_with(self, text: str) -> list[Container]:
         """Those that run and have `text` somewhere in their record, a piece of JSON."""

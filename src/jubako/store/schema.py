@@ -54,7 +54,7 @@ CREATE TABLE samples (
 """
 
 # every command asks for these first, and a thousand stopped containers must not make it slower
-_ACTIVE = "CREATE INDEX containers_boot_id ON containers(boot_id) WHERE boot_id != '';"
+_ACTIVE = "CREATE INDEX containers_boot_id ON containers(boot_id, status) WHERE boot_id != '';"
 
 TABLES = f"""
 -- images: an image is its config; the ID is the config's digest
