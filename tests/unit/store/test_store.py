@@ -116,8 +116,9 @@ def test_a_database_of_version_1_is_brought_up_to_date(tmp_path: Path) -> None:
         for table, sql in fresh.items():
             if table not in ("execs", "events", "samples", "containers", "sqlite_sequence"):
                 db.execute(sql)
-        db.execute("CREATE TABLE containers (id TEXT PRIMARY KEY, name TEXT, boot_id TEXT)")
-        db.execute("INSERT INTO containers VALUES ('abc', 'kept', '')")
+        columns = "id TEXT PRIMARY KEY, name TEXT, status TEXT, boot_id TEXT"
+        db.execute(f"CREATE TABLE containers ({columns})")
+        db.execute("INSERT INTO containers VALUES ('abc', 'kept', 'exited', '')")
         db.execute("PRAGMA user_version = 1")
         db.commit()
     upgraded = Store(str(old))
