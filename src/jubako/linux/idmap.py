@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
-from jubako.errors import InvalidArgument, KernelError
+from jubako.errors import InvalidArgument
+from jubako.linux import pseudofile
 from jubako.linux.shell import quote
 from jubako.linux.trace import traced
 
@@ -25,15 +24,7 @@ def _render(mappings: Iterable[Mapping[str, int]]) -> str:
 @traced(lambda path, text, *, why="": f"printf %s {quote(text)} > {path}", op="write")
 def _write(path: str, text: str, *, why: str = "") -> None:
     # The kernel takes the map in one write or not at all.
-    try:
-        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.write(fd, text.encode())
-        finally:
-            os.close(fd)
-    except OSError as error:
-        number = error.errno or 0
-        raise KernelError("write", number, path=path, detail=repr(text.strip())) from error
+    pseudofile.put(path, text, shown=repr(text.strip()))
 
 
 def write(

@@ -15,6 +15,11 @@ from jubako.linux.trace import traced
 )
 def write(path: str, text: str, *, why: str = "") -> None:
     """One write(2), the form in which the kernel takes a value.  Raises KernelError."""
+    put(path, text, shown=text)
+
+
+def put(path: str, text: str, *, shown: str) -> None:
+    """The same for callers with a trace of their own.  shown: the value, in an error."""
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         try:
@@ -22,4 +27,4 @@ def write(path: str, text: str, *, why: str = "") -> None:
         finally:
             os.close(fd)
     except OSError as error:
-        raise KernelError("write", error.errno or 0, path=path, detail=text) from error
+        raise KernelError("write", error.errno or 0, path=path, detail=shown) from error

@@ -6,6 +6,7 @@ import errno
 import os
 
 from jubako.errors import KernelError
+from jubako.linux import pseudofile
 from jubako.linux.shell import quote
 from jubako.linux.trace import traced
 
@@ -35,14 +36,7 @@ def _meaning(path: str, data: str, *, why: str = "") -> str:
 @traced(_words, why=_meaning, facts=lambda path, data, *, why="": {"path": path, "value": data})
 def write(path: str, data: str, *, why: str = "") -> None:
     """One write(2), the form in which the kernel takes a value.  Raises KernelError."""
-    try:
-        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.write(fd, data.encode())
-        finally:
-            os.close(fd)
-    except OSError as error:
-        raise KernelError("write", error.errno or 0, path=path, detail=repr(data)) from error
+    pseudofile.put(path, data, shown=repr(data))
 
 
 @traced(lambda path, *, why="": f"mkdir {quote(path)}")

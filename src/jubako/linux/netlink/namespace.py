@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from jubako.errors import KernelError
+from jubako.linux import pseudofile
 from jubako.linux.netlink.socket import Netlink
 from jubako.linux.trace import traced
 
@@ -54,16 +55,7 @@ def _sysctl_path(name: str) -> str:
 )
 def write_sysctl(name: str, value: str, *, why: str = "") -> None:
     """Write /proc/sys/<name> of the caller's network namespace (`net/ipv4/ip_forward`)."""
-    path = _sysctl_path(name)
-    try:
-        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.write(fd, value.encode())
-        finally:
-            os.close(fd)
-    except OSError as exc:
-        error = KernelError("write", exc.errno or 0, path=path, detail=value)
-        raise error from exc
+    pseudofile.put(_sysctl_path(name), value, shown=value)
 
 
 def read_sysctl(name: str) -> str | None:
