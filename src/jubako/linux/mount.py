@@ -84,13 +84,7 @@ _pivot_root = syscall("pivot_root", ctypes.c_char_p, ctypes.c_char_p)
 
 
 def _shell(
-    source: str | None,
-    target: str,
-    fstype: str | None,
-    flags: int = 0,
-    data: str = "",
-    *,
-    why: str = "",
+    source: str | None, target: str, fstype: str | None, flags: int = 0, data: str = "", **_: str
 ) -> str:
     words = ["mount"]
     target = _place(target)
@@ -118,13 +112,7 @@ def _shell(
 
 
 def _facts(
-    source: str | None,
-    target: str,
-    fstype: str | None,
-    flags: int = 0,
-    data: str = "",
-    *,
-    why: str = "",
+    source: str | None, target: str, fstype: str | None, flags: int = 0, data: str = "", **_: str
 ) -> dict[str, Any]:
     return {
         "source": None if source is None else _place(source),

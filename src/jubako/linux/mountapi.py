@@ -144,7 +144,7 @@ def _chain(commands: list[str]) -> str:
 
 
 def _attribute_words(
-    set: int, clear: int, propagation: int, userns_fd: int, flags: int
+    set: int = 0, clear: int = 0, propagation: int = 0, userns_fd: int = 0, flags: int = 0
 ) -> list[str]:
     """The options of mount(8) that do the same: one command for each."""
     words = [name for name, bit in _ATTRIBUTES.items() if set & bit & ~MOUNT_ATTR_IDMAP]
@@ -160,19 +160,10 @@ def _attribute_words(
     return found + ([f"mount --{propagation_words(propagation | depth)}"] if propagation else [])
 
 
-def _setattr_words(
-    dirfd: int,
-    path: str,
-    *,
-    set: int = 0,
-    clear: int = 0,
-    propagation: int = 0,
-    userns_fd: int = 0,
-    flags: int = 0,
-    why: str = "",
-) -> str:
-    commands = _attribute_words(set, clear, propagation, userns_fd, flags)
-    below = _BELOW if flags & AT_RECURSIVE and set | clear else ""
+def _setattr_words(dirfd: int, path: str, *, why: str = "", **change: int) -> str:
+    commands = _attribute_words(**change)
+    recursive = change.get("flags", 0) & AT_RECURSIVE
+    below = _BELOW if recursive and change.get("set", 0) | change.get("clear", 0) else ""
     if dirfd in _detached and not path:
         _detached[dirfd] += [f"{command} {_TARGET}{below}" for command in commands]
         words = "; ".join(command.removeprefix("mount ") for command in commands)
@@ -181,23 +172,14 @@ def _setattr_words(
     return _chain([f"{command} {target}{below}" for command in commands])
 
 
-def _setattr_facts(
-    dirfd: int,
-    path: str,
-    *,
-    set: int = 0,
-    clear: int = 0,
-    propagation: int = 0,
-    userns_fd: int = 0,
-    flags: int = 0,
-    why: str = "",
-) -> dict[str, Any]:
+def _setattr_facts(dirfd: int, path: str, *, why: str = "", **change: int) -> dict[str, Any]:
+    set, clear = change.get("set", 0), change.get("clear", 0)
     return {
         "target": "" if dirfd in _detached and not path else _place(dirfd, path),
         "set": flag_names(set, _ATTRIBUTES) if set else "",
         "clear": flag_names(clear, _ATTRIBUTES) if clear else "",
-        "propagation": propagation_words(propagation),
-        "recursive": bool(flags & AT_RECURSIVE),
+        "propagation": propagation_words(change.get("propagation", 0)),
+        "recursive": bool(change.get("flags", 0) & AT_RECURSIVE),
     }
 
 
