@@ -153,16 +153,15 @@ def _restore(undo: Callable[[], None]) -> None:
 
 def _merged(host: HostConfig, request: Mapping[str, Any]) -> HostConfig:
     """The HostConfig with the changes.  Raises Conflict in Docker's words."""
-    for new, old in (
-        (("Nano CPUs", "NanoCpus"), ("CPU Period", "CpuPeriod")),
-        (("Nano CPUs", "NanoCpus"), ("CPU Quota", "CpuQuota")),
-        (("CPU Period", "CpuPeriod"), ("NanoCPUs", "NanoCpus")),
-        (("CPU Quota", "CpuQuota"), ("NanoCPUs", "NanoCpus")),
+    for key, new, old, present in (
+        ("NanoCpus", "Nano CPUs", "CPU Period", host["CpuPeriod"]),
+        ("NanoCpus", "Nano CPUs", "CPU Quota", host["CpuQuota"]),
+        ("CpuPeriod", "CPU Period", "NanoCPUs", host["NanoCpus"]),
+        ("CpuQuota", "CPU Quota", "NanoCPUs", host["NanoCpus"]),
     ):
-        present: int = host[old[1]]  # type: ignore[literal-required]  # a name from the list above
-        if (request.get(new[1]) or 0) > 0 and present > 0:
+        if (request.get(key) or 0) > 0 and present > 0:
             raise Conflict(
-                f"Conflicting options: {new[0]} cannot be updated as {old[0]} has already been set"
+                f"Conflicting options: {new} cannot be updated as {old} has already been set"
             )
     memory, swap = request.get("Memory") or 0, host["MemorySwap"]
     if memory > swap and memory and swap != -1 and not request.get("MemorySwap"):

@@ -9,7 +9,7 @@ from jubako.errors import InvalidArgument
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from jubako.containers.model import HostConfig, Json
+    from jubako.containers.model import HostConfig
 
 MIN_MEMORY_BYTES = 6 << 20  # what a start itself needs, with room
 ULIMITS = frozenset(
@@ -90,14 +90,13 @@ def _check_cpu(host: HostConfig) -> None:
 
 def check_disks(host: HostConfig) -> None:
     """Check limits of single disks.  Raises InvalidArgument."""
-    for key, what in (
-        ("BlkioWeightDevice", "Weight"),
-        ("BlkioDeviceReadBps", "Rate"),
-        ("BlkioDeviceWriteBps", "Rate"),
-        ("BlkioDeviceReadIOps", "Rate"),
-        ("BlkioDeviceWriteIOps", "Rate"),
+    for key, entries, what in (
+        ("BlkioWeightDevice", host["BlkioWeightDevice"], "Weight"),
+        ("BlkioDeviceReadBps", host["BlkioDeviceReadBps"], "Rate"),
+        ("BlkioDeviceWriteBps", host["BlkioDeviceWriteBps"], "Rate"),
+        ("BlkioDeviceReadIOps", host["BlkioDeviceReadIOps"], "Rate"),
+        ("BlkioDeviceWriteIOps", host["BlkioDeviceWriteIOps"], "Rate"),
     ):
-        entries: list[Json] = host[key]  # type: ignore[literal-required]  # a name from above
         for entry in entries:
             path, value = entry.get("Path"), entry.get(what)
             if not isinstance(path, str) or "\0" in path or type(value) is not int or value < 0:

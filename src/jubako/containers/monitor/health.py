@@ -54,8 +54,8 @@ def command(config: Config) -> list[str]:
 
 def seconds(check: HealthConfig, key: str) -> float:
     """`Interval`, `Timeout`, `StartPeriod` or `StartInterval`, or its default."""
-    given: int | None = check.get(key)  # type: ignore[assignment]  # the key is no literal
-    return (given or _DEFAULTS_NS[key]) / _SECOND_NS
+    given = {**check}.get(key)
+    return (given if isinstance(given, int) and given else _DEFAULTS_NS[key]) / _SECOND_NS
 
 
 def pause_s(check: HealthConfig, status: str, since_start_s: float) -> float:
