@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from jubako.cli import limit_options, many, restart_options, values
-from jubako.cli.flags import INT, STRING, Command, Flag, OptionError, Refused
+from jubako.cli.flags import STRING, Command, Flag, OptionError, Refused
+from jubako.cli.run_flags import FLAGS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,25 +13,16 @@ if TYPE_CHECKING:
     from jubako.cli.flags import Call
     from jubako.cli.session import Session
 
+_LIMITS = {*limit_options.TEXTS, *limit_options.NUMBERS}
+_FLAGS = (
+    *(flag for flag in FLAGS if flag.name in _LIMITS),
+    Flag("kernel-memory", "", values.BYTES, hidden=True),
+    Flag("restart", "", STRING),
+)
+
 COMMAND = Command(
     "[OPTIONS] CONTAINER [CONTAINER...]",
-    (
-        Flag("blkio-weight", "", values.UINT16),
-        Flag("cpu-period", "", INT),
-        Flag("cpu-quota", "", INT),
-        Flag("cpu-rt-period", "", INT),
-        Flag("cpu-rt-runtime", "", INT),
-        Flag("cpu-shares", "c", INT),
-        Flag("cpus", "", values.CPUS),
-        Flag("cpuset-cpus", "", STRING),
-        Flag("cpuset-mems", "", STRING),
-        Flag("kernel-memory", "", values.BYTES, hidden=True),
-        Flag("memory", "m", values.BYTES),
-        Flag("memory-reservation", "", values.BYTES),
-        Flag("memory-swap", "", values.SWAP),
-        Flag("pids-limit", "", INT),
-        Flag("restart", "", STRING),
-    ),
+    tuple(sorted(_FLAGS, key=lambda flag: flag.name)),
     minimum=1,
     maximum=None,
 )
