@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from jubako.cli.flags import Call
     from jubako.cli.session import Session
+    from jubako.golang.template import Template
 
 BAD_TEMPLATE = 64  # the exit code of Docker's inspect for a template that does not parse
 
@@ -45,14 +46,10 @@ def write(session: Session, refs: Sequence[str], layout: str, get: Callable[[str
     layout: "" for indented JSON, "json" for compact JSON, or a template.
     Returns the exit code; raises NotFound and what else `get` raises, TemplateError.
     """
-    from jubako.golang.template import TemplateError, parse
-
     template = None
     if layout not in ("", "json"):
-        try:
-            template = parse(layout)
-        except TemplateError as exc:
-            session.report(InvalidArgument(f"template parsing error: {exc}"))
+        template = _parse(session, layout)
+        if template is None:
             return BAD_TEMPLATE
     found: list[Any] = []
     failed: list[JubakoError] = []
@@ -69,6 +66,31 @@ def write(session: Session, refs: Sequence[str], layout: str, get: Callable[[str
         failed += errors
     raise_all(failed)
     return 0
+
+
+def write_one(session: Session, data: Any, layout: str) -> int:
+    """Print one object through a template, or for "json" as compact JSON; returns the exit code.
+
+    Raises TemplateError.
+    """
+    from jubako.golang.template import render
+
+    template = _parse(session, "{{json .}}" if layout == "json" else layout)
+    if template is None:
+        return BAD_TEMPLATE
+    session.out(render(template, data))
+    return 0
+
+
+def _parse(session: Session, layout: str) -> Template | None:
+    """The template; None if it is none, which is reported."""
+    from jubako.golang.template import TemplateError, parse
+
+    try:
+        return parse(layout)
+    except TemplateError as exc:
+        session.report(InvalidArgument(f"template parsing error: {exc}"))
+        return None
 
 
 def check_as(call: Call) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from jubako.cli import units
 from jubako.cli.flags import STRING, Command, Flag
-from jubako.cli.inspecting import BAD_TEMPLATE, Struct
-from jubako.errors import InvalidArgument
+from jubako.cli.inspecting import Struct, write_one
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,18 +26,10 @@ def run(session: Session, call: Call) -> int:
         for warning in info.get("Warnings") or ():
             session.err(warning)
         return 0
-    from jubako.golang.template import TemplateError, parse, render
-
-    try:
-        template = parse("{{json .}}" if layout == "json" else layout)
-    except TemplateError as exc:
-        session.report(InvalidArgument(f"template parsing error: {exc}"))
-        return BAD_TEMPLATE
     data = {**info, "ClientInfo": _client(session)}
     if layout != "json":
         data["ServerErrors"] = []  # what Docker leaves out of the JSON while there are none
-    session.out(render(template, Struct("system.dockerInfo", data)))
-    return 0
+    return write_one(session, Struct("system.dockerInfo", data), layout)
 
 
 def _client(session: Session) -> dict[str, Any]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from jubako.cli import table
 from jubako.cli.flags import STRING, Command, Flag
-from jubako.cli.inspecting import BAD_TEMPLATE, Struct
-from jubako.errors import InvalidArgument
+from jubako.cli.inspecting import Struct, write_one
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,15 +23,7 @@ def run(session: Session, call: Call) -> int:
     if not layout:
         session.out(_page(data))
         return 0
-    from jubako.golang.template import TemplateError, parse, render
-
-    try:
-        template = parse("{{json .}}" if layout == "json" else layout)
-    except TemplateError as exc:
-        session.report(InvalidArgument(f"template parsing error: {exc}"))
-        return BAD_TEMPLATE
-    session.out(render(template, Struct("system.versionInfo", data)))
-    return 0
+    return write_one(session, Struct("system.versionInfo", data), layout)
 
 
 def client(server: Any) -> dict[str, Any]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import textwrap
 
+from jubako.cli import inspecting
 from jubako.cli.flags import STRING, Command, Flag
-from jubako.cli.inspecting import BAD_TEMPLATE
 from jubako.cli.listing import short_id
 from jubako.cli.session import colour
-from jubako.errors import InvalidArgument
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,15 +30,7 @@ def run(session: Session, call: Call) -> int:
         for line in _page(answer, colour()):
             session.out(line)
         return 0
-    from jubako.golang.template import TemplateError, parse, render
-
-    try:
-        template = parse("{{json .}}" if layout == "json" else layout)
-    except TemplateError as exc:
-        session.report(InvalidArgument(f"template parsing error: {exc}"))
-        return BAD_TEMPLATE
-    session.out(render(template, answer))
-    return 0
+    return inspecting.write_one(session, answer, layout)
 
 
 def _page(answer: Any, coloured: bool) -> Iterator[str]:
