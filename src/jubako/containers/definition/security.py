@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 
 from jubako.errors import InvalidArgument
+from jubako.golang.number import parse_bool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from jubako.containers.model import Json
-
-_TRUE = ("1", "t", "T", "TRUE", "true", "True")
-_FALSE = ("0", "f", "F", "FALSE", "false", "False")
 
 
 class Options:
@@ -98,11 +96,10 @@ def seccomp(options: Options, capabilities: Collection[str], *, privileged: bool
 
 
 def _flag(option: str, value: str) -> bool:
-    if value in _TRUE:
-        return True
-    if value in _FALSE:
-        return False
-    raise InvalidArgument(f'invalid --security-opt 2: "{option}"', subject=option)
+    try:
+        return parse_bool(value)
+    except ValueError:
+        raise InvalidArgument(f'invalid --security-opt 2: "{option}"', subject=option) from None
 
 
 def _apply_labels(options: Options) -> None:
