@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from jubako.containers.listing import sizes
 from jubako.containers.selecting import has_labels
-from jubako.errors import Conflict, InvalidArgument, NotFound
+from jubako.errors import Conflict, NotFound
+from jubako.golang.filters import check_names
 from jubako.images.times import parse_until
 from jubako.store import events
 
@@ -23,9 +24,7 @@ def prune(
 
     filters: `label`, `label!`, and `until`: a time, Unix seconds, or how long ago (`24h`).
     """
-    for name in filters:
-        if name not in ("label", "label!", "until"):
-            raise InvalidArgument(f"invalid filter '{name}'", subject=name)
+    check_names(filters, ("label", "label!", "until"))
     having, lacking = filters.get("label", ()), filters.get("label!", ())
     before_ns = min((parse_until(value) for value in filters.get("until", ())), default=None)
     removed: list[str] = []

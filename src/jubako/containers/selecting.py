@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 
 from jubako.errors import InvalidArgument, JubakoError
+from jubako.golang import filters as filtering
 from jubako.golang.quote import quote
-from jubako.images.listing import boolean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,11 +49,9 @@ class Filters:
     """
 
     def __init__(self, services: Services, filters: Mapping[str, Sequence[str]]):
-        for name in filters:
-            if name not in _FILTERS:
-                raise InvalidArgument(f"invalid filter '{name}'", subject=name)
+        filtering.check_names(filters, _FILTERS)
         # is-task: nothing here is a task of a swarm.  isolation: has no effect on Linux.
-        self._nothing = bool(boolean(filters, "is-task"))
+        self._nothing = bool(filtering.boolean(filters, "is-task"))
         self._labels = filters.get("label", ())
         self._ids = filters.get("id", ())
         self._names = _patterns(filters.get("name", ()))
@@ -134,14 +132,7 @@ class Filters:
 
 def has_labels(container: Container, wanted: Sequence[str]) -> bool:
     """Whether a container has all labels, each `name` or `name=value`."""
-    if not wanted:
-        return True
-    labels = container.record["Config"].get("Labels") or {}
-    for text in wanted:
-        key, equals, value = text.partition("=")
-        if key not in labels or (equals and labels[key] != value):
-            return False
-    return True
+    return filtering.has_labels(container.record["Config"].get("Labels") or {}, wanted)
 
 
 def _patterns(values: Sequence[str]) -> list[re.Pattern[str]] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from jubako.errors import InvalidArgument
+from jubako.golang import filters as filtering
 from jubako.images import records
 from jubako.images.times import parse_ns, parse_until
 from jubako.oci.reference import parse
@@ -21,14 +22,12 @@ if TYPE_CHECKING:
     Filters = Mapping[str, Sequence[str]]
 
 _FILTERS = frozenset(("dangling", "label", "label!", "before", "since", "reference", "until"))
-_TRUE = frozenset(("1", "t", "T", "true", "TRUE", "True"))
-_FALSE = frozenset(("0", "f", "F", "false", "FALSE", "False"))
 
 
 def list_images(images: ImageService, filters: Filters, all_images: bool) -> list[dict[str, Any]]:
     """See `ImageService.list`."""
-    check_names(filters, _FILTERS)
-    dangling = boolean(filters, "dangling")
+    filtering.check_names(filters, _FILTERS)
+    dangling = filtering.boolean(filters, "dangling")
     after, before = _bounds(images, filters)
     patterns = [glob(pattern) for pattern in filters.get("reference", ())]
     db = images.store.db
@@ -97,34 +96,11 @@ def _created(images: ImageService, reference: str) -> int:
     return parse_ns(records.row(images.store, image_id)["created"])
 
 
-def check_names(filters: Filters, known: Iterable[str]) -> None:
-    """Refuse filters that do not exist, with Docker's text."""
-    for name in filters:
-        if name not in known:
-            raise InvalidArgument(f"invalid filter {name!r}".replace('"', "'"), subject=name)
-
-
-def boolean(filters: Filters, name: str) -> bool | None:
-    """The value of a filter that is true or false; None if it is not given."""
-    values = filters.get(name)
-    if not values:
-        return None
-    if len(values) == 1 and values[0] in _TRUE:
-        return True
-    if len(values) == 1 and values[0] in _FALSE:
-        return False
-    shown = " ".join(value[:40] for value in values)
-    raise InvalidArgument(f"invalid filter '{name}=[{shown}]'", subject=name)
-
-
 def has_labels(labels: Mapping[str, str], filters: Filters) -> bool:
     """Whether an object satisfies all `label` and none of the `label!` filters."""
-
-    def has(wanted: str) -> bool:
-        key, equals, value = wanted.partition("=")
-        return key in labels and (not equals or labels[key] == value)
-
-    return all(map(has, filters.get("label", ()))) and not any(map(has, filters.get("label!", ())))
+    return filtering.has_labels(labels, filters.get("label", ())) and not any(
+        filtering.has_labels(labels, (text,)) for text in filters.get("label!", ())
+    )
 
 
 def _matches(name: Reference, patterns: Iterable[re.Pattern[str]]) -> bool:

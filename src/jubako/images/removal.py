@@ -9,8 +9,9 @@ conflicts     hard: child images, a running container; soft (--force): a stopped
 from __future__ import annotations
 
 from jubako.errors import Conflict, NotFound
+from jubako.golang.filters import boolean, check_names
 from jubako.images import events, records
-from jubako.images.listing import boolean, check_names, has_labels
+from jubako.images.listing import has_labels
 from jubako.images.times import parse_ns, parse_until
 from jubako.oci.digest import Digest, chain_ids
 from jubako.oci.reference import parse

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jubako.errors import InvalidArgument
+from jubako.golang.filters import check_names
 from jubako.store import events
 
 TYPE_CHECKING = False
@@ -25,9 +26,7 @@ def prune(
     volumes: bool,
 ) -> dict[str, Any]:
     """See `SystemService.prune`."""
-    for name in filters:
-        if name not in _FILTERS:
-            raise InvalidArgument(f"invalid filter '{name}'", subject=name)
+    check_names(filters, _FILTERS)
     if volumes and "until" in filters:
         raise InvalidArgument('The "until" filter is not supported with "--volumes"')
     removed, freed = containers.prune(filters)
@@ -50,9 +49,7 @@ def prune_networks(services: Services, filters: Mapping[str, Sequence[str]]) -> 
     """
     from jubako.images.times import parse_until
 
-    for name in filters:
-        if name not in _FILTERS:
-            raise InvalidArgument(f"invalid filter '{name}'", subject=name)
+    check_names(filters, _FILTERS)
     for moment in filters.get("until", ()):
         parse_until(moment)
     events.report(services.store, "network", "prune", "", {"reclaimed": "0"})

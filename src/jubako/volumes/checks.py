@@ -8,13 +8,11 @@ from jubako.errors import InvalidArgument
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 _NAME = r"[a-zA-Z0-9][a-zA-Z0-9_.-]+"  # compiled when it is first needed
 _MAX_NAME = 255  # it becomes the name of a directory
 _MAX_ID = (1 << 32) - 2  # the next one means "leave it" to chown(2)
-_TRUE = ("1", "t", "T", "TRUE", "true", "True")
-_FALSE = ("0", "f", "F", "FALSE", "false", "False")
 
 
 def check_name(name: str) -> None:
@@ -51,25 +49,6 @@ def owner_options(name: str, uid: int | None, gid: int | None, mode: int | None)
     return found
 
 
-def check_filters(filters: Mapping[str, Sequence[str]], known: frozenset[str]) -> None:
-    """Raises InvalidArgument for a filter that is not `known`."""
-    for name in filters:
-        if name not in known:
-            raise InvalidArgument(f"invalid filter '{name}'", subject=name)
-
-
-def flag(filters: Mapping[str, Sequence[str]], name: str) -> bool | None:
-    """The value of a filter that is true or false; None without it.  Raises InvalidArgument."""
-    values = filters.get(name)
-    if not values:
-        return None
-    if len(values) == 1 and values[0] in _TRUE:
-        return True
-    if len(values) == 1 and values[0] in _FALSE:
-        return False
-    raise InvalidArgument(f"invalid filter '{name}=[{' '.join(values)}]'", subject=name)
-
-
 def matches(patterns: Sequence[str], name: str) -> bool:
     """Docker's match of names: equal, or a regular expression found in it."""
     for pattern in patterns:
@@ -79,12 +58,3 @@ def matches(patterns: Sequence[str], name: str) -> bool:
         except re.error:
             continue
     return False
-
-
-def has_labels(wanted: Sequence[str], labels: Mapping[str, str]) -> bool:
-    """Whether all of `KEY` and `KEY=VALUE` are there."""
-    for text in wanted:
-        key, equals, value = text.partition("=")
-        if key not in labels or (equals and labels[key] != value):
-            return False
-    return True

@@ -8,6 +8,7 @@ import time
 from contextlib import suppress
 
 from jubako.errors import Conflict, InvalidArgument, KernelError, NotFound
+from jubako.golang.filters import boolean, check_names, has_labels
 from jubako.store import events, point
 from jubako.volumes import checks
 from jubako.volumes import options as driver_options
@@ -152,8 +153,8 @@ class VolumeService:
         Raises InvalidArgument for an unknown filter or value.
         """
         wanted = filters or {}
-        checks.check_filters(wanted, _LIST_FILTERS)
-        dangling = checks.flag(wanted, "dangling")
+        check_names(wanted, _LIST_FILTERS)
+        dangling = boolean(wanted, "dangling")
         rows = self._store.db.execute(
             "SELECT *, EXISTS (SELECT 1 FROM volume_uses WHERE volume = name) AS used"
             " FROM volumes ORDER BY name"
@@ -164,7 +165,7 @@ class VolumeService:
             if (dangling is None or dangling != bool(row["used"]))
             and (not wanted.get("driver") or row["driver"] in wanted["driver"])
             and (not wanted.get("name") or checks.matches(wanted["name"], row["name"]))
-            and checks.has_labels(wanted.get("label", ()), json.loads(row["labels"]))
+            and has_labels(json.loads(row["labels"]), wanted.get("label", ()))
         ]
 
     def size_bytes(self, name: str) -> int:
@@ -270,8 +271,8 @@ class VolumeService:
         filters: all, label, label!.  Raises InvalidArgument for an unknown one.
         """
         wanted = filters or {}
-        checks.check_filters(wanted, _PRUNE_FILTERS)
-        everything = all_unused or bool(checks.flag(wanted, "all"))
+        check_names(wanted, _PRUNE_FILTERS)
+        everything = all_unused or bool(boolean(wanted, "all"))
         rows = self._store.db.execute(
             "SELECT * FROM volumes WHERE driver = ? AND json_extract(options, '$.device') IS NULL"
             " AND name NOT IN (SELECT volume FROM volume_uses) ORDER BY name",
@@ -282,9 +283,9 @@ class VolumeService:
             labels = json.loads(row["labels"])
             if not (everything or ANONYMOUS_LABEL in labels):
                 continue
-            if not checks.has_labels(wanted.get("label", ()), labels):
+            if not has_labels(labels, wanted.get("label", ())):
                 continue
-            if wanted.get("label!") and checks.has_labels(wanted["label!"], labels):
+            if wanted.get("label!") and has_labels(labels, wanted["label!"]):
                 continue
             size = self.size_bytes(row["name"])
             if self.remove_if_unused(row["name"]):

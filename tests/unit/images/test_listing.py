@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jubako.errors import InvalidArgument
-from jubako.images.listing import boolean, check_names, glob, has_labels
+from jubako.images.listing import glob, has_labels
 
 
 @pytest.mark.parametrize(
@@ -49,17 +49,6 @@ def test_without_slashes_and_classes_it_is_the_shells(pattern: str, text: str) -
 
 def test_many_stars_do_not_explode() -> None:
     assert not glob("*a" * 3 + "*" * 100 + "b").match("a" * 60)
-
-
-def test_filters() -> None:
-    check_names({"label": ["a"]}, ["label"])
-    with pytest.raises(InvalidArgument, match="invalid filter 'nope'"):
-        check_names({"nope": ["a"]}, ["label"])
-    assert boolean({}, "dangling") is None
-    assert boolean({"dangling": ["true"]}, "dangling") is True
-    assert boolean({"dangling": ["0"]}, "dangling") is False
-    with pytest.raises(InvalidArgument, match="invalid filter 'dangling="):
-        boolean({"dangling": ["maybe"]}, "dangling")
 
 
 def test_labels() -> None:

@@ -6,6 +6,7 @@ from jubako.cli import filters, listing
 from jubako.cli.flags import STRING, Command, Flag
 from jubako.cli.natural import natural_key
 from jubako.errors import InvalidArgument
+from jubako.golang.filters import has_labels
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,9 +92,7 @@ def _matches(network: Any, wanted: dict[str, list[str]]) -> bool:
     """Docker's filters on networks; several values of a name are alternatives, except labels."""
     for name, values in wanted.items():
         if name == "label":
-            labels = network.get("Labels") or {}
-            pairs = [value.partition("=") for value in values]
-            if not all(k in labels and (not eq or labels[k] == v) for k, eq, v in pairs):
+            if not has_labels(network.get("Labels") or {}, values):
                 return False
             continue
         check = _FILTERS.get(name)
