@@ -5,10 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import select
-import signal
 
 from jubako.containers.streams.frames import write_all
-from jubako.containers.streams.terminal import DetachFilter, SignalPipe, Terminal, parse_detach_keys
+from jubako.containers.streams.terminal import Console, console, read_input
 from jubako.errors import KernelError
 
 TYPE_CHECKING = False
@@ -128,14 +127,17 @@ class Execution:
         Raises Detached when the user leaves, and the process goes on; Unavailable when the holder
         was killed.
         """
-        keys = DetachFilter(parse_detach_keys(detach_keys) if tty else b"")
-        forward = self.signal if sig_proxy else None
         try:
-            with Terminal(stdin if tty else None, stdout if tty else None) as terminal:
-                with SignalPipe(forward, winch=tty) as signals:
-                    if size := terminal.size():
-                        self.resize(*size)
-                    _Pump(self, {1: stdout, 2: stderr}, keys, terminal, signals).run(stdin)
+            with console(
+                stdin,
+                stdout,
+                tty=tty,
+                detach_keys=detach_keys,
+                sig_proxy=sig_proxy,
+                forward=self.signal,
+                resize=self.resize,
+            ) as opened:
+                _Pump(self, {1: stdout, 2: stderr}, opened).run(stdin)
             return self.wait()
         finally:
             self.close()
@@ -167,19 +169,10 @@ class _Pump:
     waiting for us to take its output.
     """
 
-    def __init__(
-        self,
-        execution: Execution,
-        targets: dict[int, int | None],
-        keys: DetachFilter,
-        terminal: Terminal,
-        signals: SignalPipe,
-    ):
+    def __init__(self, execution: Execution, targets: dict[int, int | None], console: Console):
         self._execution = execution
         self._targets = targets
-        self._keys = keys
-        self._terminal = terminal
-        self._signals = signals
+        self._console = console
         self._source: int | None = None
         self._waiting = b""
 
@@ -194,9 +187,8 @@ class _Pump:
             ready = dict(self._wait(ended))
             if ended and not ready:
                 return
-            if self._signals.fileno() in ready:
-                for number in self._signals.read():
-                    self._signalled(number)
+            if self._console.fileno() in ready:
+                self._console.take_signals()
             if self._waiting and ready.get(execution.stdin, 0) & ~select.POLLIN:
                 self._write_input()
             elif not self._waiting and self._source is not None and self._source in ready:
@@ -208,7 +200,7 @@ class _Pump:
 
     def _wait(self, ended: bool) -> list[tuple[int, int]]:
         execution = self._execution
-        wanted = dict.fromkeys((self._signals.fileno(), *execution.outputs), select.POLLIN)
+        wanted = dict.fromkeys((self._console.fileno(), *execution.outputs), select.POLLIN)
         if not ended:
             wanted[execution.fileno()] = select.POLLIN
         if self._waiting:
@@ -220,19 +212,10 @@ class _Pump:
             poll.register(fd, events)
         return poll.poll(_DRAIN_S * 1000 if ended else None)
 
-    def _signalled(self, number: int) -> None:
-        if number != signal.SIGWINCH:
-            self._execution.signal(number)
-        elif size := self._terminal.size():
-            self._execution.resize(*size)
-
     def _read_input(self, source: int) -> None:
-        try:
-            data = os.read(source, _READ_BYTES)
-        except OSError:  # a terminal that was hung up, a descriptor that cannot be read
-            data = b""
+        data = read_input(source)
         if data:
-            self._waiting = self._keys.feed(data)
+            self._waiting = self._console.feed(data)
             self._write_input()
         else:
             self._end_input()

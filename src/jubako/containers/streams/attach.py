@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 import socket
 
 from jubako.containers.streams import frames
 from jubako.containers.streams.frames import write_all
-from jubako.containers.streams.terminal import DetachFilter, SignalPipe, Terminal, parse_detach_keys
+from jubako.containers.streams.terminal import Console, console, read_input
 from jubako.errors import Detached, Unavailable
 
 TYPE_CHECKING = False
@@ -140,37 +139,32 @@ class Attachment:
         detach_keys: as `--detach-keys`.  sig_proxy: signals that we get go to the container.
         Raises Detached when the user leaves, Unavailable when the monitor dies.
         """
-        keys = DetachFilter(parse_detach_keys(detach_keys)) if tty else DetachFilter(b"")
-        proxied = self._forward if sig_proxy else None
-        with Terminal(stdin if tty else None, stdout if tty else None) as terminal:
-            with SignalPipe(proxied, winch=tty) as signals:
-                if tty and (size := terminal.size()):
-                    self.resize(*size)
-                return self._pump(stdin, stdout, stderr, keys, terminal, signals)
-
-    def _pump(
-        self,
-        stdin: int | None,
-        stdout: int | None,
-        stderr: int | None,
-        keys: DetachFilter,
-        terminal: Terminal,
-        signals: SignalPipe,
-    ) -> int:
         outputs = {frames.STDOUT: stdout, frames.STDERR: stderr}
+        with console(
+            stdin,
+            stdout,
+            tty=tty,
+            detach_keys=detach_keys,
+            sig_proxy=sig_proxy,
+            forward=self._forward,
+            resize=self.resize,
+        ) as opened:
+            return self._pump(stdin, outputs, opened)
+
+    def _pump(self, stdin: int | None, outputs: dict[int, int | None], console: Console) -> int:
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
-        poll.register(signals.fileno(), select.POLLIN)
+        poll.register(console, select.POLLIN)
         if stdin is not None:
             poll.register(stdin, select.POLLIN)
         while True:
             ready = {fd for fd, _ in poll.poll()}
-            if signals.fileno() in ready:
-                self._handle(signals, terminal)
+            if console.fileno() in ready:
+                console.take_signals()
             if stdin is not None and stdin in ready:
-                data = _read(stdin)
+                data = read_input(stdin)
                 if data:
-                    self.send(self._fed(keys, data))
+                    self.send(self._fed(console, data))
                 else:
                     self.end_input()
                     poll.unregister(stdin)
@@ -184,31 +178,16 @@ class Attachment:
                     if target is not None:
                         write_all(target, payload)
 
-    def _fed(self, keys: DetachFilter, data: bytes) -> bytes:
+    def _fed(self, console: Console, data: bytes) -> bytes:
         try:
-            return keys.feed(data)
+            return console.feed(data)
         except Detached:
             self._tell("detach", None)
             raise
 
-    def _handle(self, signals: SignalPipe, terminal: Terminal) -> None:
-        for number in signals.read():
-            if number == signal.SIGWINCH:
-                if size := terminal.size():
-                    self.resize(*size)
-            elif self._forward is not None:
-                self._forward(number)
-
 
 def _tell_nobody(action: str, size: tuple[int, int] | None) -> None:
     """Nobody keeps events of what is only waited for."""
-
-
-def _read(fd: int) -> bytes:
-    try:
-        return os.read(fd, _READ_BYTES)
-    except OSError:  # a terminal that was hung up, a descriptor that cannot be read
-        return b""
 
 
 def _connect_at(sock: socket.socket, path: str) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import contextmanager
 
 from jubako.errors import Detached, InvalidArgument
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
+_READ_BYTES = 1 << 16
 DEFAULT_DETACH_KEYS = "ctrl-p,ctrl-q"
 _NOT_PROXIED = {
     signal.SIGCHLD,
@@ -156,3 +158,76 @@ class SignalPipe:
 
 def _proxyable(number: int) -> bool:
     return number not in _NOT_PROXIED and number < signal.SIGRTMIN
+
+
+class Console:
+    """What a container is shown on, and typed from, while the caller is attached to it.
+
+    feed: what to pass on of what was typed; raises Detached.
+    """
+
+    __slots__ = ("feed", "_terminal", "_signals", "_forward", "_resize")
+
+    def __init__(
+        self,
+        keys: DetachFilter,
+        terminal: Terminal,
+        signals: SignalPipe,
+        forward: Callable[[int], None] | None,
+        resize: Callable[[int, int], None],
+    ):
+        self.feed = keys.feed
+        self._terminal = terminal
+        self._signals = signals
+        self._forward = forward
+        self._resize = resize
+
+    def fileno(self) -> int:
+        """Readable when `take_signals` has something to do."""
+        return self._signals.fileno()
+
+    def take_signals(self) -> None:
+        """Pass on what has come: a new size of the terminal, or a signal for the container."""
+        for number in self._signals.read():
+            if number == signal.SIGWINCH:
+                self.take_size()
+            elif self._forward is not None:
+                self._forward(number)
+
+    def take_size(self) -> None:
+        """Tell the container's terminal how large the caller's is."""
+        if size := self._terminal.size():
+            self._resize(*size)
+
+
+@contextmanager
+def console(
+    stdin: int | None,
+    stdout: int | None,
+    *,
+    tty: bool,
+    detach_keys: str | None,
+    sig_proxy: bool,
+    forward: Callable[[int], None] | None,
+    resize: Callable[[int, int], None],
+) -> Iterator[Console]:
+    """The caller's console; with `tty` its terminal is raw inside the block.
+
+    detach_keys: as `--detach-keys`.  sig_proxy: signals that we get are passed on.
+    forward: called with each of them.  resize: called with rows and columns, first at once.
+    Raises InvalidArgument (the keys).
+    """
+    keys = DetachFilter(parse_detach_keys(detach_keys) if tty else b"")
+    with Terminal(stdin if tty else None, stdout if tty else None) as terminal:
+        with SignalPipe(forward if sig_proxy else None, winch=tty) as signals:
+            made = Console(keys, terminal, signals, forward, resize)
+            made.take_size()
+            yield made
+
+
+def read_input(fd: int) -> bytes:
+    """A piece of what is typed; nothing at its end."""
+    try:
+        return os.read(fd, _READ_BYTES)
+    except OSError:  # a terminal that was hung up, a descriptor that cannot be read
+        return b""
