@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,18 +24,6 @@ from tests.integration.attack_tools import (
     python_options,
     wait_for,
 )
-
-
-@pytest.fixture
-def canary(tmp_path: Path) -> Iterator[Path]:
-    """A directory of the host that must stay as it is."""
-    path = tmp_path / "canary"
-    path.mkdir()
-    (path / "file").write_text("untouched")
-    (path / "passwd").write_text("evil:x:0:0::/evil:/bin/sh\n")
-    yield path
-    assert sorted(os.listdir(path)) == ["file", "passwd"]
-    assert (path / "file").read_text() == "untouched"
 
 
 def climbing(path: Path) -> str:

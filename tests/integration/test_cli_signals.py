@@ -18,10 +18,7 @@ TRAPS = (
     "while :; do sleep 0.05; done",
 )  # fmt: skip
 
-
-@pytest.fixture(autouse=True)
-def image(busybox: str) -> str:
-    return busybox
+pytestmark = pytest.mark.usefixtures("busybox")
 
 
 def status(jubako: Jubako) -> str:

@@ -14,15 +14,9 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.engine import Jubako
-from tests.fixtures.leaks import Leaks
 from tests.integration.fault_tools import Traces, status
 
 OFF = ("--network", "none")
-
-
-@pytest.fixture
-def traces(root_dir: Path, leaks: Leaks) -> Traces:
-    return Traces(root_dir, leaks)
 
 
 REFUSED = [

@@ -17,7 +17,6 @@ import pytest
 from jubako import Engine
 from jubako.errors import KernelError
 from tests.fixtures.engine import Jubako, remove_traces
-from tests.fixtures.leaks import Leaks
 from tests.integration.fault_tools import (
     Traces,
     alive,
@@ -32,11 +31,6 @@ from tests.integration.fault_tools import (
 
 ARGUMENTS = ("-p", "127.0.0.1:8080:80", "-v", "/anonymous")
 OFF = ("--network", "none")
-
-
-@pytest.fixture
-def traces(root_dir: Path, leaks: Leaks) -> Traces:
-    return Traces(root_dir, leaks)
 
 
 def start(jubako: Jubako, image: str, *options: str, replaced: bool = False) -> tuple[int, int]:

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.engine import Jubako
-from tests.fixtures.leaks import Leaks
 from tests.integration import fault_tools
 from tests.integration.fault_tools import Traces, inspect, status, wait_for
 
@@ -99,11 +98,6 @@ def test_every_step_has_a_case(repository: Path) -> None:
         *REMOVE_IMAGE,
     }
     assert named == {*cases, *PAUSE, *PRUNE_IMAGES}
-
-
-@pytest.fixture
-def traces(root_dir: Path, leaks: Leaks) -> Traces:
-    return Traces(root_dir, leaks)
 
 
 def killed(jubako: Jubako, point: str, *args: str) -> None:

@@ -12,21 +12,12 @@ from typing import Any
 import pytest
 
 from tests.fixtures.engine import Jubako
-from tests.fixtures.leaks import Leaks
 from tests.integration.fault_tools import Traces, wait_for
 
 NONE = ("--network", "none")
 CHECK = ("--health-interval", "100ms", "--health-timeout", "1h", "--health-cmd", "sleep 4711")
 
-
-@pytest.fixture(autouse=True)
-def image(busybox: str) -> str:
-    return busybox
-
-
-@pytest.fixture
-def traces(root_dir: Path, leaks: Leaks) -> Traces:
-    return Traces(root_dir, leaks)
+pytestmark = pytest.mark.usefixtures("busybox")
 
 
 def run(jubako: Jubako, *options: str, command: tuple[str, ...] = ("sleep", "100")) -> int:

@@ -12,21 +12,12 @@ import pytest
 from jubako import Engine
 from jubako.errors import InvalidArgument
 from tests.fixtures.engine import Jubako
-from tests.fixtures.leaks import Leaks
 from tests.integration.fault_tools import Traces, wait_for
 
 QUICK = ("--health-interval", "100ms")
 TOUCHED = "test -e /ok || { echo not yet; exit 3; }"
 
-
-@pytest.fixture(autouse=True)
-def image(busybox: str) -> str:
-    return busybox
-
-
-@pytest.fixture
-def traces(root_dir: Path, leaks: Leaks) -> Traces:
-    return Traces(root_dir, leaks)
+pytestmark = pytest.mark.usefixtures("busybox")
 
 
 def run(jubako: Jubako, *options: str, command: tuple[str, ...] = ("sleep", "100")) -> None:

@@ -10,20 +10,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import pytest
-
 from tests.fixtures.engine import Jubako, Result
-from tests.fixtures.leaks import Leaks
 from tests.integration.fault_tools import Traces, status
 
 CONTAINERS = 50
 WORKERS = 8
 OFF = ("--network", "none")
-
-
-@pytest.fixture
-def traces(root_dir: Path, leaks: Leaks) -> Traces:
-    return Traces(root_dir, leaks)
 
 
 def together(actions: list[Callable[[], Result]]) -> list[Result]:

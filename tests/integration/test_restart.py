@@ -17,20 +17,11 @@ import pytest
 from jubako import Engine
 from jubako.errors import Conflict, InvalidArgument, WrongState
 from tests.fixtures.engine import Jubako
-from tests.fixtures.leaks import Leaks
 from tests.integration.fault_tools import Traces, wait_for
 
 FAILS = ("sh", "-c", "echo once; exit 3")
 
-
-@pytest.fixture(autouse=True)
-def image(busybox: str) -> str:
-    return busybox
-
-
-@pytest.fixture
-def traces(root_dir: Path, leaks: Leaks) -> Traces:
-    return Traces(root_dir, leaks)
+pytestmark = pytest.mark.usefixtures("busybox")
 
 
 def run(jubako: Jubako, *words: str, name: str = "box", policy: str = "always") -> None:
