@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections import Counter
 from pathlib import Path
 
@@ -25,6 +26,13 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 def repository() -> Path:
     """The root of the work tree."""
     return REPOSITORY
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach what tests start, also where the suite runs in a shell's background: that
+    has SIGINT ignored, which programs inherit."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
