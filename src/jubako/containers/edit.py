@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from jubako.containers.changes import Difference, Request
     from jubako.containers.lifecycle import Lifecycle
-    from jubako.containers.model import ContainerRecord, Json, MountPoint
+    from jubako.containers.model import ContainerRecord, HostConfig, Json, Mount, MountPoint
     from jubako.containers.services import Services
     from jubako.containers.table import Container
 
@@ -294,12 +294,11 @@ def _mounts(
     """The mount points: those whose request is the same stay, with their volumes."""
     from jubako.containers.definition.mounts import resolve_mounts
 
-    config: Json = {"Volumes": {}}
-    host: Json = {**new["HostConfig"], "Binds": [], "Mounts": [], "VolumesFrom": None}
+    anonymous: dict[str, dict[str, object]] = {}
+    binds: list[str] = []
+    mounts: list[Mount] = []
     before, after = _asked(old), _asked(new)
     same_sources = old["HostConfig"]["VolumesFrom"] == new["HostConfig"]["VolumesFrom"]
-    if not same_sources:
-        host["VolumesFrom"] = new["HostConfig"]["VolumesFrom"]
     kept: list[MountPoint] = []
     for point_ in old["Mounts"]:
         target = point_["Destination"]
@@ -314,13 +313,21 @@ def _mounts(
         if target in there:
             continue
         if key == "Volumes":
-            config["Volumes"][target] = {}
-        elif key in ("Binds", "Mounts"):
-            host[key].append(entry)
+            anonymous[target] = {}
+        elif key == "Binds":
+            binds.append(entry)
+        elif key == "Mounts":
+            mounts.append(entry)
+    host: HostConfig = {
+        **new["HostConfig"],
+        "Binds": binds,
+        "Mounts": mounts,
+        "VolumesFrom": None if same_sources else new["HostConfig"]["VolumesFrom"],
+    }
     fresh = resolve_mounts(
         borrower,
-        config,  # type: ignore[arg-type]  # the one key that is looked at
-        host,  # type: ignore[arg-type]  # a HostConfig by construction
+        {"Volumes": anonymous},
+        host,
         services.volumes,
         lambda reference: services.table.get(reference).record,
         services.images.resolve,

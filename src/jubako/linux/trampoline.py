@@ -23,6 +23,7 @@ import errno
 import fcntl
 import os
 import struct
+from collections.abc import Mapping
 
 from jubako.errors import InvalidArgument, KernelError, Unsupported
 from jubako.linux._libc import MACHINE, function, get_errno, syscall
@@ -31,7 +32,7 @@ from jubako.linux.trace import traced
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 AT_EMPTY_PATH = 0x1000
 MFD_CLOEXEC = 1
@@ -209,8 +210,8 @@ def execute(
     envp: a mapping, or strings `NAME=value`.
     Raises KernelError, InvalidArgument (a NUL byte).
     """
-    if not isinstance(envp, (list, tuple)):
-        envp = [f"{key}={value}" for key, value in envp.items()]  # type: ignore[union-attr]  # a mapping
+    if isinstance(envp, Mapping):
+        envp = [f"{key}={value}" for key, value in envp.items()]
     _announce(path, argv, why="the program takes the place of this process")
     arguments = _array([path, *argv])
     environment = _array(envp)

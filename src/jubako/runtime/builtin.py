@@ -337,8 +337,9 @@ class BuiltinRuntime:
             merged = dict(record["resources"])
             for name, value in resources.items():
                 old = merged.get(name)
-                both = isinstance(old, dict) and isinstance(value, dict)
-                merged[name] = {**old, **value} if both else value  # type: ignore[dict-item]  # `both` says so
+                if isinstance(old, dict) and isinstance(value, dict):
+                    value = {**old, **value}
+                merged[name] = value
             record["resources"] = merged
             self._states.write(record)
 
