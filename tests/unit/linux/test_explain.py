@@ -52,6 +52,15 @@ def test_events_of_children_come_in_the_order_of_their_ends() -> None:
     assert explanation.lost == 0
 
 
+def test_what_comes_while_a_text_is_made_is_left_for_the_next() -> None:
+    with Explanation() as explanation:
+        change("one")
+        first = explanation.collect()
+        change("two")  # by the monitor, say
+        assert "echo two" not in explanation.text(first)
+        assert [event.shell for event in explanation.collect()] == ["echo two"]
+
+
 def test_an_error_is_told_and_raised() -> None:
     with Explanation() as explanation, pytest.raises(ValueError):
         change("bad", why="it fails")

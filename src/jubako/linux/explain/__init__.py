@@ -84,8 +84,10 @@ class Explanation:
         """The events (by default all) in chapters, for a person; head: with what to know first."""
         from jubako.linux.explain.text import render
 
-        self.collect()
-        return render(self.events if events is None else events, bold=bold, head=head)
+        if events is None:
+            self.collect()
+            events = self.events
+        return render(events, bold=bold, head=head)
 
 
 def to_dict(event: Event) -> dict[str, Any]:
