@@ -17,8 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any, BinaryIO
 
+    from jubako.images.blobs import LayerBlobs
     from jubako.images.content import ContentStore
+    from jubako.images.progress import Progress
+    from jubako.images.pulling import Plan, Pulled
+    from jubako.images.pushing import Pushed
+    from jubako.images.remote import Login
     from jubako.images.stream import Readable
+    from jubako.images.verifying import Finding
     from jubako.oci.image import ImageConfig
     from jubako.store import Store
 
@@ -42,6 +48,7 @@ class ImageService:
         self.store = store
         self.layers = LayerStore(store)
         self._content: ContentStore | None = None
+        self._blobs: LayerBlobs | None = None
 
     @property
     def content(self) -> ContentStore:
@@ -51,6 +58,15 @@ class ImageService:
 
             self._content = ContentStore(self.store)
         return self._content
+
+    @property
+    def blobs(self) -> LayerBlobs:
+        """What registries call the layers of this root."""
+        if self._blobs is None:
+            from jubako.images.blobs import LayerBlobs
+
+            self._blobs = LayerBlobs(self.store, self.content, self.layers)
+        return self._blobs
 
     # --- what starting a container needs ---------------------------------------------------------
 
@@ -224,15 +240,23 @@ class ImageService:
 
         return load(self, stream, progress=progress)
 
-    def save(self, references: Iterable[str], out: BinaryIO, *, format: str = "docker") -> None:
+    def save(
+        self,
+        references: Iterable[str],
+        out: BinaryIO,
+        *,
+        format: str = "docker",
+        since: Sequence[str] = (),
+    ) -> None:
         """Write images to a tar that `load`, Docker and OCI tools read.  Equal images, equal bytes.
 
         format: `docker` (both docker-archive and OCI layout, as Docker 25 and later) or `oci`.
+        since: images whose layers are left out, because whoever loads the archive has them.
         Raises NotFound, IntegrityError (a layer is damaged), KernelError.
         """
         from jubako.images.saving import save
 
-        save(self, [*references], out, format=format)
+        save(self, [*references], out, format=format, since=since)
 
     def bootstrap(
         self,
@@ -262,6 +286,92 @@ class ImageService:
             tag=tag,
             progress=progress,
         )
+
+    # --- registries ------------------------------------------------------------------------------
+
+    def pull(
+        self,
+        reference: str,
+        *,
+        platform: str | None = None,
+        all_tags: bool = False,
+        login: Login | None = None,
+        progress: Progress | None = None,
+    ) -> list[Pulled]:
+        """Fetch an image, or all tags of a repository, from its registry.
+
+        platform: `os/arch[/variant]`, default this machine's.  login: default what
+        `~/.docker/config.json` says.  What is here already is not fetched; a pull that was
+        interrupted goes on where it stopped.
+        Raises InvalidReference, InvalidArgument, NotFound, Unauthorized, PermissionDenied,
+        Unavailable, IntegrityError, Unsupported, KernelError.
+        """
+        from jubako.images.pulling import pull
+
+        return pull(
+            self,
+            reference,
+            platform=platform,
+            all_tags=all_tags,
+            login=login,
+            progress=progress,
+        )
+
+    def plan_pull(
+        self, reference: str, *, platform: str | None = None, login: Login | None = None
+    ) -> Plan:
+        """What `pull` would fetch; nothing of the image is fetched but its manifest and config.
+
+        Raises as `pull`.
+        """
+        from jubako.images.pulling import plan
+
+        return plan(self, reference, platform=platform, login=login)
+
+    def outdated(self, references: Sequence[str] = ()) -> Items:
+        """For each name (default: all) whether its registry has another image by now.
+
+        By one HEAD request each, which does not count against the limits of Docker Hub.  Items:
+        docs/registries.md.
+        """
+        from jubako.images.outdated import outdated
+
+        return outdated(self, references)
+
+    def push(
+        self,
+        reference: str,
+        *,
+        all_tags: bool = False,
+        platform: str | None = None,
+        login: Login | None = None,
+        progress: Progress | None = None,
+    ) -> list[Pushed]:
+        """Send an image, or all tags of a repository, to its registry.
+
+        What was pulled is sent as it came; layers that the registry has are not sent.
+        Raises as `pull`, Conflict.
+        """
+        from jubako.images.pushing import push
+
+        return push(
+            self,
+            reference,
+            all_tags=all_tags,
+            platform=platform,
+            login=login,
+            progress=progress,
+        )
+
+    def verify(self, references: Sequence[str] = (), *, repair: bool = False) -> list[Finding]:
+        """Check every digest and every layer on disk, of some images or of all; what is wrong.
+
+        repair: make damaged layers again from the kept blobs.
+        Raises NotFound, KernelError.
+        """
+        from jubako.images.verifying import verify
+
+        return verify(self, references, repair=repair)
 
     # --- repair ----------------------------------------------------------------------------------
 

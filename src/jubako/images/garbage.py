@@ -30,8 +30,8 @@ _FORGET = (
 _UNUSED = "SELECT diff_id FROM layers WHERE diff_id NOT IN (SELECT diff_id FROM image_layers)"
 _NAMED_BLOBS = (
     "SELECT id FROM images",
-    "SELECT manifest FROM images WHERE manifest IS NOT NULL",
-    "SELECT blob FROM layers WHERE blob IS NOT NULL",
+    "SELECT digest FROM manifests",
+    "SELECT digest FROM blobs",
 )
 
 
@@ -48,6 +48,7 @@ def collect(images: ImageService) -> None:
                     db.execute(f"DELETE FROM images WHERE {_FORGET}")
                     unused = [(row[0],) for row in db.execute(_UNUSED)]
                     db.executemany("DELETE FROM layers WHERE diff_id = ?", unused)
+                    db.executemany("DELETE FROM blobs WHERE diff_id = ?", unused)
                 point("images.collect.forgotten")
                 for name in _unused(images, directory):
                     os.rename(f"{directory}/{name}", f"{trash}/{name}")

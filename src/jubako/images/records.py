@@ -116,7 +116,6 @@ def insert_image(
     layers: Sequence[str],
     *,
     parent: str | None = None,
-    manifest: str | None = None,
 ) -> None:
     """Write an image down; one that exists stays as it is, one removed by force comes back.
 
@@ -135,11 +134,10 @@ def insert_image(
         raise NotFound(f"image {image_id}: no such layer: {missing[0]}", subject=missing[0])
     now = time.time_ns()
     db.execute(
-        "INSERT INTO images (id, manifest, parent, created, size_bytes, config, last_used_ns)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET removed = 0",
+        "INSERT INTO images (id, parent, created, size_bytes, config, last_used_ns)"
+        " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET removed = 0",
         (
             image_id,
-            manifest,
             parent,
             parsed.get("created") or "",
             sum(sizes[layer] for layer in layers),
@@ -150,6 +148,19 @@ def insert_image(
     db.executemany(
         "INSERT OR IGNORE INTO image_layers (image_id, position, diff_id) VALUES (?, ?, ?)",
         [(image_id, position, layer) for position, layer in enumerate(layers)],
+    )
+
+
+def note_manifest(db: sqlite3.Connection, digest: str, image_id: str, media_type: str) -> None:
+    """Write down a manifest or index that the image was pulled or pushed with.
+
+    For use inside a transaction, after the image's row and after the blob is in the content store.
+    """
+    db.execute(
+        "INSERT INTO manifests (digest, image_id, media_type, seen_ns) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (digest) DO UPDATE SET image_id = excluded.image_id,"
+        " seen_ns = excluded.seen_ns",
+        (digest, image_id, media_type, time.time_ns()),
     )
 
 

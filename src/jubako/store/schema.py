@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
 
-VERSION = 2
+VERSION = 3
 
 _EXECS = """
 -- processes that were started in running containers beside the first
@@ -56,11 +56,35 @@ CREATE TABLE samples (
 # every command asks for these first, and a thousand stopped containers must not make it slower
 _ACTIVE = "CREATE INDEX containers_boot_id ON containers(boot_id, status) WHERE boot_id != '';"
 
+_REGISTRIES = """
+-- what registries call an image and its layers.  Whether a blob is kept: see the content store
+CREATE TABLE manifests (
+    digest TEXT PRIMARY KEY,        -- of a manifest or an index that it was pulled or pushed with
+    image_id TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE,
+    media_type TEXT NOT NULL,
+    seen_ns INTEGER NOT NULL        -- the latest pull or push
+) WITHOUT ROWID;
+CREATE INDEX manifests_image_id ON manifests(image_id);
+CREATE TABLE blobs (
+    digest TEXT PRIMARY KEY,        -- of the layer as it is sent, compressed or not
+    diff_id TEXT NOT NULL,          -- of the layer
+    media_type TEXT NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    recipe TEXT NOT NULL DEFAULT '' -- by which the same bytes are made of the tar; '': unknown
+) WITHOUT ROWID;
+CREATE INDEX blobs_diff_id ON blobs(diff_id);
+CREATE TABLE blob_sources (
+    digest TEXT NOT NULL REFERENCES blobs(digest) ON DELETE CASCADE,
+    repository TEXT NOT NULL,       -- docker.io/library/busybox: one that has it
+    seen_ns INTEGER NOT NULL,
+    PRIMARY KEY (digest, repository)
+) WITHOUT ROWID;
+"""
+
 TABLES = f"""
 -- images: an image is its config; the ID is the config's digest
 CREATE TABLE images (
     id TEXT PRIMARY KEY,            -- sha256:<hex> of the config blob
-    manifest TEXT,                  -- digest of the manifest blob it came with, if any
     parent TEXT,                    -- image it was made from on this machine (commit, build)
     created TEXT NOT NULL,          -- as in the config; "" when unknown
     size_bytes INTEGER NOT NULL,    -- sum of its layers' unpacked sizes
@@ -80,8 +104,7 @@ CREATE TABLE layers (
     diff_id TEXT PRIMARY KEY,       -- sha256:<hex> of the uncompressed tar
     driver TEXT NOT NULL,           -- "overlay", "erofs"
     size_bytes INTEGER NOT NULL,    -- of the regular files' content
-    tar_bytes INTEGER NOT NULL,     -- of the uncompressed tar
-    blob TEXT                       -- digest of the compressed blob kept beside it, if any
+    tar_bytes INTEGER NOT NULL      -- of the uncompressed tar
 ) WITHOUT ROWID;
 CREATE TABLE tags (
     name TEXT PRIMARY KEY,          -- canonical: docker.io/library/busybox:latest
@@ -159,6 +182,7 @@ CREATE TABLE volume_uses (
     PRIMARY KEY (volume, container_id)
 ) WITHOUT ROWID;
 CREATE INDEX volume_uses_container_id ON volume_uses(container_id);
+{_REGISTRIES}
 {_EXECS}
 {_RECORDER}
 """
@@ -171,6 +195,11 @@ ALTER TABLE containers ADD COLUMN health TEXT NOT NULL DEFAULT '';
 {_EXECS}
 {_RECORDER}
 {_ACTIVE}
+""",
+    3: f"""
+ALTER TABLE images DROP COLUMN manifest;
+ALTER TABLE layers DROP COLUMN blob;
+{_REGISTRIES}
 """,
 }
 

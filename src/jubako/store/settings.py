@@ -5,7 +5,16 @@
       "log-opts": {"max-size": "10m"},  its options
       "record-keep": "168h",            how long events and samples are kept, also after `rm`
       "record-interval": "30s",         how often a running container is sampled; "0" is never
-      "cdi-spec-dirs": ["/etc/cdi"]     where the descriptions of devices are
+      "cdi-spec-dirs": ["/etc/cdi"],    where the descriptions of devices are
+      "storage-driver": "auto",         how new layers are stored: "erofs", "overlay", or the best
+      "blobs": "keep",                  compressed layers after a pull: "keep", "drop", or "rebuild":
+                                        drop only what can be made again to the byte
+      "registry-mirrors": {             where to ask first: by registry, or by a part of its names;
+        "docker.io": ["https://m"]},    a list alone, as Docker has it, is for docker.io
+      "insecure-registries": ["h:80"],  registries that may speak http, or have a certificate that
+                                        nobody signed; also networks, as 10.0.0.0/8
+      "max-concurrent-downloads": 6,    layers at a time; likewise max-concurrent-uploads
+      "max-download-attempts": 5        tries for each blob, each going on where the last ended
     }
 
 Every key may be missing, and so may the file.
@@ -22,7 +31,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 FILE = "config.json"
+STORAGE_DRIVERS = ("auto", "erofs", "overlay")
+BLOB_POLICIES = ("keep", "drop", "rebuild")
 _MAX_BYTES = 1 << 20
+_MAX_COUNT = 64
 _MIN_INTERVAL_S = 1.0  # a sample reads some ten files
 
 
@@ -32,7 +44,20 @@ class Settings:
     record_keep_s, record_interval_s: seconds; an interval of 0 means that nothing is sampled.
     """
 
-    __slots__ = ("cdi_spec_dirs", "log_driver", "log_opts", "record_interval_s", "record_keep_s")
+    __slots__ = (
+        "blobs",
+        "cdi_spec_dirs",
+        "insecure_registries",
+        "log_driver",
+        "log_opts",
+        "max_concurrent_downloads",
+        "max_concurrent_uploads",
+        "max_download_attempts",
+        "record_interval_s",
+        "record_keep_s",
+        "registry_mirrors",
+        "storage_driver",
+    )
 
     def __init__(self) -> None:
         self.log_driver = "json-file"
@@ -40,6 +65,13 @@ class Settings:
         self.record_keep_s = 168 * 3600.0
         self.record_interval_s = 30.0
         self.cdi_spec_dirs: tuple[str, ...] = ("/etc/cdi", "/var/run/cdi")
+        self.storage_driver = "auto"
+        self.blobs = "keep"
+        self.registry_mirrors: dict[str, tuple[str, ...]] = {}
+        self.insecure_registries: tuple[str, ...] = ()
+        self.max_concurrent_downloads = 6
+        self.max_concurrent_uploads = 5
+        self.max_download_attempts = 5
 
 
 def load(path: str) -> Settings:
@@ -86,6 +118,13 @@ def _apply(settings: Settings, parsed: dict[str, Any]) -> None:
         "record-keep": lambda value: _seconds("record-keep", value),
         "record-interval": _interval,
         "cdi-spec-dirs": _directories,
+        "storage-driver": lambda value: _one_of("storage-driver", value, STORAGE_DRIVERS),
+        "blobs": lambda value: _one_of("blobs", value, BLOB_POLICIES),
+        "registry-mirrors": _mirrors,
+        "insecure-registries": lambda value: _texts("insecure-registries", value),
+        "max-concurrent-downloads": lambda value: _count("max-concurrent-downloads", value),
+        "max-concurrent-uploads": lambda value: _count("max-concurrent-uploads", value),
+        "max-download-attempts": lambda value: _count("max-download-attempts", value),
     }
     unknown = sorted(parsed.keys() - known.keys())
     if unknown:
@@ -101,6 +140,33 @@ def _text(key: str, value: object) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError(f"{key}: not a text: {value!r}")
     return value
+
+
+def _one_of(key: str, value: object, known: tuple[str, ...]) -> str:
+    text = _text(key, value)
+    if text not in known:
+        raise ValueError(f"{key}: {text!r} is none of {', '.join(known)}")
+    return text
+
+
+def _count(key: str, value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _MAX_COUNT:
+        raise ValueError(f"{key}: not a number from 1 to {_MAX_COUNT}: {value!r}")
+    return value
+
+
+def _texts(key: str, value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(text, str) and text for text in value):
+        raise ValueError(f"{key}: not a list of texts: {value!r}")
+    return tuple(value)
+
+
+def _mirrors(value: object) -> dict[str, tuple[str, ...]]:
+    if isinstance(value, list):
+        value = {"docker.io": value}
+    if not isinstance(value, dict):
+        raise ValueError(f"registry-mirrors: neither a list nor an object of lists: {value!r}")
+    return {name: _texts(f"registry-mirrors: {name}", urls) for name, urls in value.items()}
 
 
 def _texts_by_name(value: object) -> dict[str, str]:

@@ -46,6 +46,26 @@ def test_every_key(tmp_path: Path) -> None:
     assert found.cdi_spec_dirs == ("/a", "/b")
 
 
+def test_keys_of_images(tmp_path: Path) -> None:
+    keys = {
+        "storage-driver": "overlay",
+        "blobs": "rebuild",
+        "registry-mirrors": {"ghcr.io/org": ["https://a", "http://localhost:5000"]},
+        "insecure-registries": ["10.0.0.0/8", "host:80"],
+        "max-concurrent-downloads": 1,
+        "max-concurrent-uploads": 2,
+        "max-download-attempts": 3,
+    }
+    found = _load(tmp_path, json.dumps(keys))
+    assert (found.storage_driver, found.blobs) == ("overlay", "rebuild")
+    assert found.registry_mirrors == {"ghcr.io/org": ("https://a", "http://localhost:5000")}
+    assert found.insecure_registries == ("10.0.0.0/8", "host:80")
+    assert (found.max_concurrent_downloads, found.max_concurrent_uploads) == (1, 2)
+    assert found.max_download_attempts == 3
+    as_in_docker = _load(tmp_path, '{"registry-mirrors": ["https://m"]}')
+    assert as_in_docker.registry_mirrors == {"docker.io": ("https://m",)}
+
+
 def test_zero_samples_nothing(tmp_path: Path) -> None:
     assert _load(tmp_path, '{"record-interval": "0"}').record_interval_s == 0
 
@@ -63,6 +83,12 @@ def test_zero_samples_nothing(tmp_path: Path) -> None:
         ('{"record-keep": "-1h"}', "record-keep: -1h is less than nothing"),
         ('{"record-interval": "10ms"}', "record-interval: 10ms is too short"),
         ('{"cdi-spec-dirs": ["relative"]}', "cdi-spec-dirs: not a list of absolute paths"),
+        ('{"storage-driver": "btrfs"}', "storage-driver: 'btrfs' is none of auto, erofs, overlay"),
+        ('{"blobs": true}', "blobs: not a text: True"),
+        ('{"registry-mirrors": "x"}', "registry-mirrors: neither a list nor an object of lists"),
+        ('{"registry-mirrors": {"a": [1]}}', "registry-mirrors: a: not a list of texts"),
+        ('{"insecure-registries": [""]}', "insecure-registries: not a list of texts"),
+        ('{"max-concurrent-downloads": 0}', "max-concurrent-downloads: not a number from 1 to 64"),
         (" " * (1 << 20) + "{}", "it is larger than 1048576 bytes"),
     ],
 )

@@ -106,6 +106,15 @@ def test_flush_works_with_and_without_a_log(tmp_path: Path) -> None:
     assert Store(str(tmp_path)).db.execute("SELECT count(*) FROM networks").fetchone()[0] == 1
 
 
+_OLD_TABLES = (
+    "CREATE TABLE images (id TEXT PRIMARY KEY, manifest TEXT, parent TEXT, created TEXT NOT NULL,"
+    " size_bytes INTEGER NOT NULL, config TEXT NOT NULL, last_used_ns INTEGER NOT NULL,"
+    " removed INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID",
+    "CREATE TABLE layers (diff_id TEXT PRIMARY KEY, driver TEXT NOT NULL,"
+    " size_bytes INTEGER NOT NULL, tar_bytes INTEGER NOT NULL, blob TEXT) WITHOUT ROWID",
+)
+
+
 def test_a_database_of_version_1_is_brought_up_to_date(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     fresh = _tables(store)
@@ -113,18 +122,25 @@ def test_a_database_of_version_1_is_brought_up_to_date(tmp_path: Path) -> None:
     old = tmp_path / "old"
     old.mkdir()
     with closing(sqlite3.connect(old / "state.db")) as db:
+        changed = {"containers", "images", "layers", "sqlite_sequence"}
+        added = {"execs", "events", "samples", "manifests", "blobs", "blob_sources"}
         for table, sql in fresh.items():
-            if table not in ("execs", "events", "samples", "containers", "sqlite_sequence"):
+            if table not in changed | added:
                 db.execute(sql)
+        for statement in _OLD_TABLES:
+            db.execute(statement)
         columns = "id TEXT PRIMARY KEY, name TEXT, status TEXT, boot_id TEXT"
         db.execute(f"CREATE TABLE containers ({columns})")
         db.execute("INSERT INTO containers VALUES ('abc', 'kept', 'exited', '')")
+        db.execute("INSERT INTO layers VALUES ('sha256:1', 'overlay', 5, 10240, NULL)")
         db.execute("PRAGMA user_version = 1")
         db.commit()
     upgraded = Store(str(old))
     assert set(_tables(upgraded)) == set(fresh)
     row = upgraded.db.execute("SELECT * FROM containers").fetchone()
     assert (row["name"], row["restart_count"], row["health"]) == ("kept", 0, "")
+    layers = upgraded.db.execute("SELECT * FROM layers").fetchall()
+    assert [tuple(layer) for layer in layers] == [("sha256:1", "overlay", 5, 10240)]
     upgraded.close()
 
 
