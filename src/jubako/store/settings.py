@@ -7,7 +7,7 @@
       "record-interval": "30s",         how often a running container is sampled; "0" is never
       "cdi-spec-dirs": ["/etc/cdi"],    where the descriptions of devices are
       "storage-driver": "auto",         how new layers are stored: "erofs", "overlay", or the best
-      "blobs": "keep",                  compressed layers after a pull: "keep", "drop", or "rebuild":
+      "blobs": "keep",                  compressed layers after a pull: "keep", "drop", "rebuild":
                                         drop only what can be made again to the byte
       "registry-mirrors": {             where to ask first: by registry, or by a part of its names;
         "docker.io": ["https://m"]},    a list alone, as Docker has it, is for docker.io
