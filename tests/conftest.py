@@ -17,6 +17,7 @@ pytest_plugins = [
     "tests.fixtures.engine",
     "tests.fixtures.outside",
     "tests.fixtures.networks",
+    "tests.fixtures.registry",
 ]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
