@@ -9,7 +9,7 @@ from jubako.errors import InvalidArgument
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
     from jubako.oci.image import Platform
@@ -45,6 +45,11 @@ _OTHER_ARCHITECTURES = frozenset(
     "s390 sparc sparc64 wasm".split()
 )
 
+# What is meant when no variant is named; not written then.
+_BASE_VARIANTS = {"amd64": "v1", "arm64": "v8"}
+_MAX_VARIANTS = {"amd64": 4, "arm": 8, "arm64": 9}
+_MIN_VARIANTS = {"amd64": 1, "arm": 5, "arm64": 8}
+
 # Debian's names, for the architectures whose name differs
 _DEBIAN = {"386": "i386", "ppc64le": "ppc64el", "loong64": "loong64", "mips64le": "mips64el"}
 
@@ -78,7 +83,9 @@ def _platform(system: str, machine: str, variant: str) -> Platform:
     architecture, default = _ARCHITECTURES.get(machine, (machine, ""))
     found: Platform = {"architecture": architecture, "os": system}
     variant = variant or default
-    if variant and not (architecture == "arm64" and variant == "v8"):
+    if variant.isdigit():
+        variant = f"v{variant}"
+    if variant and _BASE_VARIANTS.get(architecture) != variant:
         found["variant"] = variant
     return found
 
@@ -102,6 +109,42 @@ def matches(wanted: Platform, offered: Platform) -> bool:
         return False
     variants = wanted.get("variant"), offered.get("variant")
     return None in variants or variants[0] == variants[1]
+
+
+def rank(wanted: Platform, offered: Platform) -> int | None:
+    """How well an image for `offered` runs as `wanted`: 0 is best, None not at all.
+
+    As containerd decides it: a machine runs the images of lower variants, the higher the better
+    (arm/v7 before arm/v6, amd64/v3 before amd64); amd64 those for 386, arm64 those for arm.
+    """
+    system = offered.get("os") or "linux"
+    machine = offered.get("architecture") or ""
+    normal = _platform(system, machine, offered.get("variant") or "")
+    return next((place for place, fit in enumerate(_runnable(wanted)) if fit == normal), None)
+
+
+def _runnable(wanted: Platform) -> Iterator[Platform]:
+    """What a machine runs, the best first."""
+    system, architecture = wanted["os"], wanted["architecture"]
+    own = _platform(system, architecture, wanted.get("variant", ""))
+    yield own
+    if architecture in _MIN_VARIANTS:
+        named = own.get("variant") or _BASE_VARIANTS[architecture]
+        level = re.match(r"v(\d)", named)
+        start = min(int(level[1]), _MAX_VARIANTS[architecture]) if level else 0
+        for lower in range(start, _MIN_VARIANTS[architecture] - 1, -1):
+            found = _platform(system, architecture, f"v{lower}")
+            if found != own:
+                yield found
+    if architecture == "amd64":
+        yield _platform(system, "386", "")
+    elif architecture == "arm64":
+        yield from _runnable({"os": system, "architecture": "arm", "variant": "v8"})
+
+
+def is_component(text: str) -> bool:
+    """Whether a text can be a part of a platform."""
+    return _COMPONENT.match(text) is not None
 
 
 def text(platform: Platform) -> str:
