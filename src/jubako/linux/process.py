@@ -51,9 +51,9 @@ def find_program(name: str) -> str:
     raise Unavailable(f"{name} is not installed", subject=name)
 
 
-def _words(argv: Sequence[str], *, stdin: bytes = b"", **_: object) -> str:
+def _words(argv: Sequence[str], *, stdin: bytes = b"", secret: bool = False, **_: object) -> str:
     """With what it reads as a here-document, whose tabs a shell removes from each line."""
-    if not stdin or len(stdin) > _SHOWN_BYTES:
+    if not stdin or secret or len(stdin) > _SHOWN_BYTES:
         return join(argv)
     text = stdin.decode(errors="replace")
     return f"{join(argv)} <<-'END'\n{text.rstrip(chr(10))}\nEND"
@@ -68,12 +68,14 @@ def run(
     timeout_s: float = 30.0,
     limit_bytes: int = OUTPUT_LIMIT_BYTES,
     program: str | None = None,
+    secret: bool = False,
     why: str = "",
 ) -> Completed:
     """Run a program to its end.
 
     argv[0]: a path, or a name that is looked up.  program: the path, where that differs (hooks).
-    stdin: what it reads.  env: its whole environment (default: only PATH and LC_ALL=C).
+    stdin: what it reads; secret: traces do not show it.  env: its whole environment (default: only
+    PATH and LC_ALL=C).
     Raises Unavailable (not installed, not executable, no end within `timeout_s`, more output than
     `limit_bytes`; the program is dead then), KernelError.  Any exit status is a normal return.
     """

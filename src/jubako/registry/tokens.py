@@ -1,0 +1,235 @@
+"""Bearer tokens: asking a token server, and reading what it says.
+
+Two ways, both of Docker's registry (distribution: docs/spec/auth):
+
+    GET  realm?service=S&scope=A&scope=B[&account=NAME][&offline_token=true]     Basic or anonymous
+    POST realm   grant_type=refresh_token&refresh_token=T&service=S&scope=A B    an identity token
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from urllib.parse import urlencode, urlsplit
+
+from jubako.errors import InvalidArgument, Unauthorized, Unavailable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from jubako.registry.credentials import Login
+
+MAX_ANSWER = 1 << 20  # bytes; a token is some 2 KiB
+_MAX_TOKEN = 64 << 10  # characters; servers refuse headers of less
+_CLIENT_ID = "jubako"
+_LIFE_S = 60.0  # of a token that does not say: the specification's default, and its least
+_MAX_LIFE_S = 10 * 365 * 86400.0
+_SPENT = 0.8  # a token is renewed after this part of its life: the request has to arrive, too
+_MAX_REASON = 300  # characters of what a server says that are repeated in an error
+_TOKEN_TEXT = re.compile(r"[\x21-\x7e]+")  # what may stand in a header
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A reply of a token server: body has at most the bytes that were asked for."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Request(Protocol):
+    """How a token server is reached; the transport gives it.
+
+    It must follow no redirect, read at most `limit` bytes of the body, and raise Unavailable when
+    no answer comes.
+    """
+
+    def __call__(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, limit: int
+    ) -> Answer: ...
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Token:
+    """A token and the time (of the clock given to `fetch`) from which it is to be replaced.
+
+    identity: what the server gave to be used instead of the password; "" if it gave none.
+    """
+
+    text: str
+    renew_at: float
+    identity: str = ""
+
+
+def fetch(
+    request: Request,
+    realm: str,
+    service: str,
+    scopes: tuple[str, ...],
+    login: Login | None,
+    *,
+    now: float,
+    offline: bool = False,
+) -> Token:
+    """Ask the server `realm` (a checked URL) for a token.
+
+    login: its identity token is sent by POST, its name and password by GET; None asks as anybody.
+    offline: ask for an identity token as well.  now: seconds since 1970.
+    Raises Unauthorized (refused), Unavailable (no answer, or none that makes sense).  No error
+    repeats a secret.
+    """
+    if login is not None and login.identity_token:
+        answer = _post(request, realm, service, scopes, login.identity_token)
+    else:
+        answer = _get(request, realm, service, scopes, login, offline)
+    where = f"token server {realm_name(realm)}"
+    if not 200 <= answer.status < 300:
+        raise _refusal(where, answer, login)
+    return _read(where, answer.body, now)
+
+
+def basic(login: Login) -> str:
+    """The value of `Authorization` for a name and a password (RFC 7617, UTF-8)."""
+    if ":" in login.username:
+        raise InvalidArgument("a user name for a registry cannot contain a colon")
+    pair = f"{login.username}:{login.password}".encode()
+    return "Basic " + base64.b64encode(pair).decode()
+
+
+def realm_name(realm: str) -> str:
+    """A realm as errors name it: no query and no user."""
+    parts = urlsplit(realm)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"[:200]
+
+
+def _get(
+    request: Request,
+    realm: str,
+    service: str,
+    scopes: tuple[str, ...],
+    login: Login | None,
+    offline: bool,
+) -> Answer:
+    query = [("service", service)] if service else []
+    query += [("scope", scope) for scope in scopes]
+    headers: dict[str, str] = {}
+    if login is not None and login.username:
+        query.append(("account", login.username))
+        headers["Authorization"] = basic(login)
+        if offline:
+            query += [("client_id", _CLIENT_ID), ("offline_token", "true")]
+    separator = "&" if urlsplit(realm).query else "?"
+    url = f"{realm}{separator}{urlencode(query)}" if query else realm
+    return request("GET", url, headers, None, MAX_ANSWER)
+
+
+def _post(
+    request: Request, realm: str, service: str, scopes: tuple[str, ...], identity_token: str
+) -> Answer:
+    form = {
+        "grant_type": "refresh_token",
+        "refresh_token": identity_token,
+        "service": service,
+        "client_id": _CLIENT_ID,
+        "scope": " ".join(scopes),
+    }
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    body = urlencode({name: value for name, value in form.items() if value}).encode()
+    return request("POST", realm, headers, body, MAX_ANSWER)
+
+
+def _refusal(where: str, answer: Answer, login: Login | None) -> Unauthorized | Unavailable:
+    status = answer.status
+    if status == 429 or status >= 500:
+        return Unavailable(f"{where}: status {status}{_reason(answer.body, login)}")
+    if 300 <= status < 400:
+        return Unavailable(f"{where}: it answers with a redirect, which is not followed")
+    if status in (400, 401, 403):
+        known = login is not None and (login.username or login.identity_token)
+        what = "the credentials were refused" if known else "it gives no token without a login"
+        return Unauthorized(f"{where}: {what}{_reason(answer.body, login)}")
+    return Unavailable(f"{where}: status {status}{_reason(answer.body, login)}")
+
+
+def _reason(body: bytes, login: Login | None) -> str:
+    """`: text` of a refusal's JSON, shortened, without control characters and secrets."""
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        return ""
+    text = _message(answer)
+    for secret in login.secrets() if login is not None else ():
+        text = text.replace(secret, "***")
+    text = "".join(char if char.isprintable() else " " for char in text[:_MAX_REASON]).strip()
+    return f": {text}" if text else ""
+
+
+def _message(answer: Any) -> str:
+    """The sentence of one of the shapes in use.
+
+    `errors: [{message}]` is the registry's, `error_description` OAuth2's, `details` Docker Hub's.
+    """
+    if not isinstance(answer, dict):
+        return ""
+    errors = answer.get("errors")
+    if isinstance(errors, list) and errors and isinstance(errors[0], dict):
+        answer = errors[0]
+    for key in ("message", "error_description", "details", "error"):
+        if isinstance(answer.get(key), str) and answer[key]:
+            return str(answer[key])
+    return ""
+
+
+def _read(where: str, body: bytes, now: float) -> Token:
+    if len(body) > MAX_ANSWER:
+        raise Unavailable(f"{where}: its answer is larger than {MAX_ANSWER} bytes")
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        raise Unavailable(f"{where}: its answer is not JSON") from None
+    if not isinstance(answer, dict):
+        raise Unavailable(f"{where}: its answer is not a JSON object")
+    text = answer.get("token") or answer.get("access_token")
+    if not is_token(text):
+        raise Unavailable(f"{where}: its answer holds no token")
+    identity = answer.get("refresh_token")
+    return Token(str(text), _renewal(answer, now), str(identity) if is_token(identity) else "")
+
+
+def is_token(value: object) -> bool:
+    """Whether `value` can be sent as a token; a line feed in it would begin another header."""
+    return (
+        isinstance(value, str)
+        and len(value) <= _MAX_TOKEN
+        and _TOKEN_TEXT.fullmatch(value) is not None
+    )
+
+
+def _renewal(answer: Mapping[str, Any], now: float) -> float:
+    life = answer.get("expires_in")
+    if isinstance(life, bool) or not isinstance(life, int | float):
+        life = _LIFE_S
+    life = min(max(float(life), _LIFE_S), _MAX_LIFE_S)
+    issued = _instant(answer.get("issued_at"))
+    if issued is None or not now - life <= issued <= now:
+        issued = now  # none said, or the clocks differ
+    return issued + life * _SPENT
+
+
+def _instant(text: object) -> float | None:
+    """RFC 3339, with any number of digits for the fraction, as seconds since 1970."""
+    if not isinstance(text, str) or len(text) > 64:
+        return None
+    text = re.sub(r"(\.\d{6})\d+", r"\1", text.strip())
+    try:
+        parsed = datetime.fromisoformat(text)
+        return parsed.timestamp() if parsed.tzinfo is not None else None
+    except (ValueError, OverflowError):
+        return None
