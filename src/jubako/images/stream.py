@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import queue
 import stat
 import threading
 from collections import deque
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     Buffer = bytes | memoryview
 
 CHUNK_BYTES = 1 << 20
-_QUEUED_CHUNKS = 8  # bounds memory to some 20 MiB for each layer on its way
+QUEUE_BYTES = 8 << 20  # between two threads: enough for neither to wait for the other's hiccups
 _STUCK_S = 1.0  # how long to wait for a thread that hangs in a read nobody needs any more
 
 
@@ -69,83 +68,144 @@ def _regular_file(stream: Readable) -> int | None:
     return None
 
 
+class Channel:
+    """Buffers on their way from one thread to another; iterating it takes them out in order.
+
+    At most `limit_bytes` wait in it: then `put` blocks, and so bounds the memory of a pipeline.  A
+    buffer that is larger than that passes alone.
+    """
+
+    def __init__(self, limit_bytes: int = QUEUE_BYTES):
+        self._limit_bytes = limit_bytes
+        self._lock = threading.Lock()
+        self._filled = threading.Condition(self._lock)
+        self._emptied = threading.Condition(self._lock)
+        self._buffers: deque[Buffer] = deque()
+        self._bytes = 0
+        self._ended = False
+        self._aborted = False
+        self._error: BaseException | None = None
+
+    def put(self, buffer: Buffer) -> bool:
+        """Add a buffer, which must not change any more; False if nobody wants it."""
+        with self._lock:
+            while self._bytes and self._bytes + len(buffer) > self._limit_bytes:
+                if self._aborted:
+                    return False
+                self._emptied.wait()
+            if self._aborted:
+                return False
+            self._buffers.append(buffer)
+            self._bytes += len(buffer)
+            self._filled.notify()
+            return True
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Nothing more comes; the reader gets what is there, and then the error if there is one."""
+        with self._lock:
+            if not self._ended:
+                self._ended = True
+                self._error = error
+            self._filled.notify_all()
+
+    def abort(self, error: BaseException | None = None) -> None:
+        """Drop everything, from any thread: the reader gets the error or the end at once."""
+        with self._lock:
+            self._aborted = True
+            self._buffers.clear()
+            self._bytes = 0
+            if not self._ended:
+                self._ended = True
+                self._error = error
+            self._filled.notify_all()
+            self._emptied.notify_all()
+
+    def __iter__(self) -> Iterator[Buffer]:
+        while True:
+            with self._lock:
+                while not self._buffers:
+                    if self._ended:
+                        if self._error is not None:
+                            raise self._error
+                        return
+                    self._filled.wait()
+                buffer = self._buffers.popleft()
+                self._bytes -= len(buffer)
+                self._emptied.notify()
+            yield buffer
+
+
 class Prefetch:
-    """Iterates `buffers` on a thread of its own, some elements ahead; errors arrive in order.
+    """Iterates `buffers` on a thread of its own, some of them ahead; errors arrive in order.
 
     patient: `close` waits until the thread has ended however long that takes, because the iterator
     will be used again.
     """
 
-    def __init__(self, buffers: Iterable[Buffer], *, patient: bool = False):
-        self._queue: queue.Queue[Buffer | BaseException | None] = queue.Queue(_QUEUED_CHUNKS)
-        self._buffers = buffers
-        self._stop = False
+    def __init__(
+        self,
+        buffers: Iterable[Buffer],
+        *,
+        patient: bool = False,
+        queue_bytes: int = QUEUE_BYTES,
+    ):
+        self._channel = Channel(queue_bytes)
         self._patient = patient
-        self._thread = threading.Thread(target=self._run, name="read-ahead", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, args=(buffers,), name="read-ahead", daemon=True
+        )
         self._thread.start()
 
-    def _run(self) -> None:
-        last: BaseException | None = None
+    def _run(self, buffers: Iterable[Buffer]) -> None:
+        error: BaseException | None = None
         try:
-            for buffer in self._buffers:
-                if self._stop:
-                    return
-                self._queue.put(buffer)
+            for buffer in buffers:
+                if not self._channel.put(buffer):
+                    break
         except BaseException as exc:  # it is raised again in the consumer's thread
-            last = exc
-        self._queue.put(last)
+            error = exc
+        self._channel.end(error)
 
     def __iter__(self) -> Iterator[Buffer]:
-        while True:
-            item = self._queue.get()
-            if item is None:
-                self._thread.join()
-                return
-            if isinstance(item, BaseException):
-                self._thread.join()
-                raise item
-            yield item
+        yield from self._channel
+        self._thread.join()
+
+    def abort(self, error: BaseException) -> None:
+        """Let the consumer fail with `error` now, whatever the thread waits for; any thread."""
+        self._channel.abort(error)
 
     def close(self) -> None:
         """End the thread; idempotent."""
-        self._stop = True
-        while self._thread.is_alive():
-            try:
-                while True:
-                    self._queue.get_nowait()
-            except queue.Empty:
-                pass
-            self._thread.join(0.01 if self._patient else _STUCK_S)
-            if not self._patient:
-                return
+        self._channel.abort()
+        self._thread.join(None if self._patient else _STUCK_S)
 
 
 class HashThread:
     """SHA-256 of what passes by, computed on a thread."""
 
-    def __init__(self) -> None:
-        self._queue: queue.Queue[Buffer | None] = queue.Queue(_QUEUED_CHUNKS)
+    def __init__(self, queue_bytes: int = QUEUE_BYTES) -> None:
+        self._channel = Channel(queue_bytes)
         self._hasher = hashlib.sha256()
         self._thread = threading.Thread(target=self._run, name="sha256", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
-        while (buffer := self._queue.get()) is not None:
+        for buffer in self._channel:
             self._hasher.update(buffer)
 
     def update(self, buffer: Buffer) -> None:
-        self._queue.put(buffer)
+        self._channel.put(buffer)
 
     def digest(self) -> Digest:
         """Wait for the end of the work."""
-        self.close()
+        self._channel.end()
+        self._thread.join()
         return Digest.from_hasher(self._hasher)
 
     def close(self) -> None:
         """End the thread; idempotent."""
-        if self._thread.is_alive():
-            self._queue.put(None)
-            self._thread.join()
+        self._channel.abort()
+        self._thread.join()
 
 
 class LayerStream:
@@ -158,11 +218,17 @@ class LayerStream:
     buffers: the layer as stored, plain or compressed.  nested: `buffers` is part of another stream,
     which is read on after this layer; it is then always read up to the layer's end by `drain`.
     compression: one of the names in `compression`.  blob_bytes, tar_bytes: how much has passed, as
-    stored and uncompressed.  Raises InvalidArgument for damaged streams.
+    stored and uncompressed.  queue_bytes: what may wait in each of its two queues.
+    Raises InvalidArgument for damaged streams.
     """
 
     def __init__(
-        self, buffers: Iterable[Buffer], *, nested: bool = False, want_blob_digest: bool = False
+        self,
+        buffers: Iterable[Buffer],
+        *,
+        nested: bool = False,
+        want_blob_digest: bool = False,
+        queue_bytes: int = QUEUE_BYTES,
     ):
         self._input = iter(buffers)
         self._blob_hasher = hashlib.sha256() if want_blob_digest else None
@@ -175,14 +241,14 @@ class LayerStream:
         self._buffers: Iterable[Buffer]
         if self.compression != compression.PLAIN:
             inflated = compression.inflate(self.compression, self._raw)
-            self._prefetch = Prefetch(inflated, patient=nested)
+            self._prefetch = Prefetch(inflated, patient=nested, queue_bytes=queue_bytes)
             self._buffers = self._prefetch
         elif nested:
             self._buffers = self._raw
         else:
-            self._prefetch = Prefetch(self._raw)
+            self._prefetch = Prefetch(self._raw, queue_bytes=queue_bytes)
             self._buffers = self._prefetch
-        self._hash = HashThread()
+        self._hash = HashThread(queue_bytes)
 
     def _count(self, buffers: Iterator[Buffer]) -> Iterator[Buffer]:
         hasher = self._blob_hasher if self.compression != compression.PLAIN else None
