@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 from jubako.errors import InvalidArgument
 from jubako.oci.digest import Digest
+from jubako.oci.documents import parse_json
+from jubako.oci.manifest import MAX_LAYERS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from jubako.oci.image import ImageConfig
 
 MAX_CONFIG_BYTES = 8 << 20  # real ones have some kilobytes
-MAX_LAYERS = 500  # what overlayfs can mount
 
 
 def parse_config(data: bytes, what: str) -> ImageConfig:
@@ -49,14 +48,6 @@ def parse_config(data: bytes, what: str) -> ImageConfig:
     if (config.get("os") or "linux") != "linux":
         raise InvalidArgument(f"{what}: cannot use an image for {config['os'][:40]!r} on linux")
     return config  # type: ignore[return-value]  # this function is what makes it one
-
-
-def parse_json(data: bytes, what: str) -> Any:
-    """JSON that came from outside.  Raises InvalidArgument."""
-    try:
-        return json.loads(data.decode("utf-8"))
-    except (ValueError, RecursionError) as exc:
-        raise InvalidArgument(f"{what}: not valid JSON: {exc}") from exc
 
 
 def _check(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from jubako.errors import IntegrityError, InvalidArgument, InvalidReference
+from jubako.errors import IntegrityError, InvalidArgument, InvalidReference, NotFound
 from jubako.images import events, records
 from jubako.images.archive import Archive
-from jubako.images.config_check import parse_config, parse_json
-from jubako.oci import media
+from jubako.images.config_check import parse_config
+from jubako.oci import manifest, media
 from jubako.oci import platform as platforms
 from jubako.oci.digest import Digest
+from jubako.oci.documents import parse_json
 from jubako.oci.reference import parse
 from jubako.store import point
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from jubako.images import ImageService
     from jubako.images.layers.session import StagedLayer
     from jubako.images.stream import Readable
+    from jubako.oci.manifest import Descriptor, Index
     from jubako.oci.reference import Reference
 
 _MAX_INDEX_DEPTH = 4  # an index may name an index
@@ -161,79 +163,62 @@ class _Loader:
             version = layout.get("imageLayoutVersion") if isinstance(layout, dict) else None
             if not isinstance(version, str) or not version.startswith("1."):
                 raise InvalidArgument(f"oci-layout: unsupported version {version!r}")
+        data = self._archive.document("index.json")
+        index = manifest.parse(data, media.OCI_INDEX, "index.json")
+        assert isinstance(index, manifest.Index)
         found: dict[Digest, _Image] = {}
-        for image in self._index(self._archive.document("index.json"), "index.json", [], 0):
-            known = found.setdefault(image.id, image)
-            if known is not image:
-                known.names += [name for name in image.names if name not in known.names]
+        for entry in index.manifests:
+            for image in self._entry(entry, _names(entry), 0):
+                known = found.setdefault(image.id, image)
+                if known is not image:
+                    known.names += [name for name in image.names if name not in known.names]
         yield from found.values()
 
-    def _index(
-        self, data: bytes, what: str, names: list[Reference], depth: int
+    def _entry(
+        self, descriptor: Descriptor, names: list[Reference], depth: int
     ) -> Iterator[_Image]:
-        index = parse_json(data, what)
-        if not isinstance(index, dict) or not isinstance(index.get("manifests"), list):
-            raise InvalidArgument(f"{what}: not an index: it has no list of manifests")
-        if "layers" in index or "config" in index:
-            raise InvalidArgument(f"{what}: both an index and a manifest")  # CVE-2021-41190
+        """The image that an entry of an index leads to; none if it is an artifact's."""
+        what = f"manifest {descriptor.digest}"
+        found = manifest.parse(self._blob(descriptor), descriptor.media_type, what)
+        if isinstance(found, manifest.Index):
+            yield from self._index(found, what, names, depth + 1)
+        elif found.is_image:
+            found.require_image(what)
+            for layer in found.layers:
+                self._check_blob(layer)
+            paths = [_blob_path(layer) for layer in found.layers]
+            config = found.config
+            yield self._image(self._blob(config), f"config {config.digest}", paths, names)
+
+    def _index(
+        self, index: Index, what: str, names: list[Reference], depth: int
+    ) -> Iterator[_Image]:
+        """The image for this machine."""
         if depth > _MAX_INDEX_DEPTH:
             raise InvalidArgument(f"{what}: indexes are nested too deeply")
-        descriptors = [_descriptor(item, what) for item in index["manifests"]]
-        if depth:
-            descriptors = _for_this_machine(descriptors)
-        for descriptor in descriptors:
-            own = names + [name for name in _names(descriptor) if name not in names]
-            yield from self._manifest(descriptor, own, depth)
+        try:
+            entry = manifest.choose(index, platforms.host(), what)
+        except NotFound:
+            return  # the archive may have other images
+        own = names + [name for name in _names(entry) if name not in names]
+        yield from self._entry(entry, own, depth)
 
-    def _manifest(
-        self, descriptor: dict[str, Any], names: list[Reference], depth: int
-    ) -> Iterator[_Image]:
-        digest = Digest.parse(descriptor["digest"])
-        data = self._blob(descriptor)
-        manifest = parse_json(data, f"manifest {digest}")
-        if not isinstance(manifest, dict):
-            raise InvalidArgument(f"manifest {digest}: not an object")
-        kind = descriptor["mediaType"]
-        if manifest.get("mediaType", kind) != kind:
-            raise InvalidArgument(
-                f"manifest {digest}: its descriptor says {kind}, it says {manifest['mediaType']!r}"
-            )
-        if kind in media.INDEXES:
-            yield from self._index(data, f"index {digest}", names, depth + 1)
-            return
-        if kind not in media.MANIFESTS or "manifests" in manifest:
-            raise InvalidArgument(f"manifest {digest}: not an image manifest: {kind[:100]!r}")
-        config = _descriptor(manifest.get("config"), f"manifest {digest}: config")
-        if config["mediaType"] not in media.CONFIGS:
-            return  # an artifact, such as a signature: no image
-        layers = manifest.get("layers")
-        if not isinstance(layers, list):
-            raise InvalidArgument(f"manifest {digest}: no list of layers")
-        parsed = [_descriptor(layer, f"manifest {digest}: layers") for layer in layers]
-        if any(layer["mediaType"] not in media.LAYERS for layer in parsed):
-            raise InvalidArgument(f"manifest {digest}: a layer of an unknown media type")
-        for layer in parsed:
-            self._check_blob(layer)
-        paths = [_blob_path(layer) for layer in parsed]
-        yield self._image(self._blob(config), f"config {config['digest']}", paths, names)
-
-    def _blob(self, descriptor: dict[str, Any]) -> bytes:
+    def _blob(self, descriptor: Descriptor) -> bytes:
         data = self._archive.document(_blob_path(descriptor))
-        if len(data) != descriptor["size"]:
+        if len(data) != descriptor.size:
             raise IntegrityError(
-                f"blob {descriptor['digest']}: expected {descriptor['size']} bytes, "
-                f"found {len(data)}"
+                f"blob {descriptor.digest}: expected {descriptor.size} bytes, found {len(data)}"
             )
         return data
 
-    def _check_blob(self, descriptor: dict[str, Any]) -> None:
+    def _check_blob(self, descriptor: Descriptor) -> None:
         """The digest was checked when the blob passed; here its presence."""
         staged: StagedLayer | None = self._archive.layer(_blob_path(descriptor))
         if staged is not None and staged.blob is not None:
-            if staged.blob != descriptor["digest"]:
+            if staged.blob != descriptor.digest:
                 raise IntegrityError(
-                    f"blob: expected {descriptor['digest']}, found {staged.blob}",
-                    subject=descriptor["digest"],
+                    f"blob: expected {descriptor.digest}, found {staged.blob}",
+                    subject=descriptor.digest,
                 )
 
 
@@ -255,50 +240,17 @@ def _tag(text: str) -> Reference:
     return reference
 
 
-def _descriptor(value: Any, what: str) -> dict[str, Any]:
-    if (
-        not isinstance(value, dict)
-        or not isinstance(value.get("mediaType"), str)
-        or not isinstance(value.get("digest"), str)
-        or not isinstance(value.get("size"), int)
-        or not isinstance(value.get("annotations") or {}, dict)
-        or not isinstance(value.get("platform") or {}, dict)
-    ):
-        raise InvalidArgument(f"{what}: not a descriptor")
-    Digest.parse(value["digest"])
-    return value
+def _blob_path(descriptor: Descriptor) -> str:
+    return f"blobs/{descriptor.digest.algorithm}/{descriptor.digest.encoded}"
 
 
-def _blob_path(descriptor: dict[str, Any]) -> str:
-    digest = Digest.parse(descriptor["digest"])
-    return f"blobs/{digest.algorithm}/{digest.encoded}"
-
-
-def _for_this_machine(descriptors: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The first manifest for this platform; all if none says what it is for."""
-    if not any(descriptor.get("platform") for descriptor in descriptors):
-        return descriptors
-    host = platforms.host()
-    for descriptor in descriptors:
-        offered = descriptor.get("platform")
-        if offered and isinstance(offered.get("architecture"), str):
-            if platforms.matches(host, offered):
-                return [descriptor]
-    return []
-
-
-def _names(descriptor: dict[str, Any]) -> list[Reference]:
+def _names(descriptor: Descriptor) -> list[Reference]:
     """The image's name by containerd's annotation, or by OCI's if it is more than a tag."""
-    annotations = descriptor.get("annotations") or {}
-    name = annotations.get(_CONTAINERD_NAME)
+    name = descriptor.annotations.get(_CONTAINERD_NAME)
     if name is None:
-        name = annotations.get(_REF_NAME)
-        if isinstance(name, str) and not ("/" in name or ":" in name):
+        name = descriptor.annotations.get(_REF_NAME)
+        if name is None or not ("/" in name or ":" in name):
             return []
-    if name is None:
-        return []
-    if not isinstance(name, str):
-        raise InvalidArgument("index.json: a name that is not a string")
     try:
         reference = parse(name)
     except InvalidReference as exc:

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jubako.errors import InvalidArgument, InvalidDigest
-from jubako.images.config_check import MAX_LAYERS, parse_config
+from jubako.images.config_check import parse_config
+from jubako.oci.manifest import MAX_LAYERS
 
 DIFF_ID = "sha256:" + "0" * 64
 GOOD: dict[str, Any] = {
