@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import time
 
-from images import CACHE
 from job import Job, made, running, timed
-from side import BUSYBOX, DEBIAN, PREFIX, Side, engine_pids, parent, pss_bytes
+from side import BUSYBOX, PREFIX, Side, engine_pids, parent, pss_bytes
 
 CONTAINERS_FOR_MEMORY = 10
 
@@ -28,20 +26,6 @@ def measure_stop(side: Side) -> tuple[float, ...]:
 def measure_rm(side: Side) -> tuple[float, ...]:
     side("run", "-d", "--name", f"{PREFIX}-rm", BUSYBOX, "sleep", "100000")
     return (side.timed("rm", "-f", f"{PREFIX}-rm"),)
-
-
-def measure_import(side: Side) -> tuple[float, ...]:
-    os.sync()
-    seconds = side.timed("import", "-", DEBIAN, stdin=CACHE / "debian.tar")
-    side("rmi", DEBIAN)
-    return (seconds,)
-
-
-def measure_load(side: Side) -> tuple[float, ...]:
-    os.sync()
-    seconds = side.timed("load", stdin=CACHE / "debian-archive.tar")
-    side("rmi", DEBIAN)
-    return (seconds,)
 
 
 def measure_watchers(side: Side) -> tuple[float, ...]:
@@ -86,8 +70,6 @@ def jobs() -> list[Job]:
         Job("stop", ("`stop -t 0 C`",), measure_stop, made(f"{PREFIX}-stop")),
         Job("rm", ("`rm -f C`, running",), measure_rm),
         Job("ps", ("`ps`, one container",), timed("ps"), running(f"{PREFIX}-ps")),
-        Job("import", ("`import` of the Debian tar",), measure_import, slow=True),
-        Job("load", ("`load` of the same, from an archive",), measure_load, slow=True),
         Job("memory", ("memory per running container",), measure_watchers, unit="MB", slow=True),
         Job("idle", ("memory with nothing running",), measure_idle, unit="MB", slow=True),
     ]

@@ -9,9 +9,11 @@ import os
 import subprocess
 import sys
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
-from side import DEBIAN
+from side import PREFIX
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CACHE = REPOSITORY / ".cache" / "bench"
@@ -47,31 +49,107 @@ def make_debian(path: Path) -> None:
     new.rename(path)
 
 
-def make_archive(layer: Path, path: Path) -> None:
-    """An archive as `docker save` writes it, with one layer that is not compressed."""
-    if path.exists():
+class Sample(NamedTuple):
+    """An image to move about.
+
+    text: what the table says of it.  verbs: the jobs that it is for.  layer: the tar of its only
+    layer, if it has but one.  archive: what `docker save` would write of it.
+    """
+
+    name: str
+    text: str
+    verbs: tuple[str, ...]
+
+    @property
+    def layer(self) -> Path:
+        return CACHE / f"{self.name}.tar"
+
+    @property
+    def archive(self) -> Path:
+        return CACHE / f"{self.name}-archive.tar"
+
+    @property
+    def reference(self) -> str:
+        return f"{PREFIX}-{self.name}:latest"
+
+
+_ALL = ("pull", "push", "load", "save", "import", "export")
+DEBIAN = Sample("debian", "the Debian image", _ALL)
+LAYERS = Sample("layers", "an image of 60 layers", ("pull", "push", "load", "save"))
+FILES = Sample("files", "an image of 100,000 small files", _ALL)
+SAMPLES = (DEBIAN, LAYERS, FILES)
+_FILES = 100_000
+_LAYERS = 60
+_FILES_IN_LAYER = 150
+_BYTES_IN_LAYER_FILE = 16_000
+
+
+def make_samples() -> list[Sample]:
+    """The images, each made once a machine."""
+    make_debian(DEBIAN.layer)
+    _once(FILES.layer, lambda path: _make_tar(path, "data", _FILES, 1_000))
+    make_archive([DEBIAN.layer], DEBIAN)
+    make_archive([FILES.layer], FILES)
+    if not LAYERS.archive.exists():
+        layers = [CACHE / f"layer-{number}.tar" for number in range(_LAYERS)]
+        for number, layer in enumerate(layers):
+            _make_tar(layer, f"data/{number}", _FILES_IN_LAYER, _BYTES_IN_LAYER_FILE)
+        make_archive(layers, LAYERS)
+        for layer in layers:
+            layer.unlink()
+    return list(SAMPLES)
+
+
+def make_archive(layers: list[Path], sample: Sample) -> None:
+    """An archive as `docker save` writes it, with layers that are not compressed."""
+    if sample.archive.exists():
         return
-    with layer.open("rb") as file:
-        diff_id = hashlib.file_digest(file, "sha256").hexdigest()
+    digests = [_sha256(layer) for layer in layers]
     config = json.dumps(
         {
             "architecture": {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine],
             "os": "linux",
             "config": {"Cmd": ["bash"]},
-            "rootfs": {"type": "layers", "diff_ids": [f"sha256:{diff_id}"]},
-            "history": [{"created": "1970-01-01T00:00:00Z", "created_by": "mmdebstrap"}],
+            "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}" for digest in digests]},
+            "history": [{"created": "1970-01-01T00:00:00Z", "created_by": "made"}] * len(layers),
         }
     ).encode()
     name = hashlib.sha256(config).hexdigest()
-    manifest = [{"Config": f"{name}.json", "RepoTags": [DEBIAN], "Layers": [f"{diff_id}.tar"]}]
-    new = path.with_name(f"new-{path.name}")
-    with tarfile.open(new, "w") as tar:
-        for member, data in (
-            (f"{name}.json", config),
-            ("manifest.json", json.dumps(manifest).encode()),
-        ):
-            entry = tarfile.TarInfo(member)
-            entry.size = len(data)
-            tar.addfile(entry, io.BytesIO(data))
-        tar.add(layer, f"{diff_id}.tar")
-    new.rename(path)
+    names = [f"{digest}.tar" for digest in digests]
+    manifest = [{"Config": f"{name}.json", "RepoTags": [sample.reference], "Layers": names}]
+
+    def write(path: Path) -> None:
+        with tarfile.open(path, "w") as tar:
+            _add(tar, f"{name}.json", config)
+            _add(tar, "manifest.json", json.dumps(manifest).encode())
+            for layer, member in zip(layers, names, strict=True):
+                tar.add(layer, member)
+
+    _once(sample.archive, write)
+
+
+def _make_tar(path: Path, directory: str, files: int, size_bytes: int) -> None:
+    """A tar of files whose content is different and can be compressed as text can."""
+    with tarfile.open(path, "w") as tar:
+        for number in range(files):
+            line = hashlib.sha256(f"{directory} {number}".encode()).hexdigest().encode()
+            data = b"".join(line[at % 60 :] + b"\n" for at in range(size_bytes // 32 + 1))
+            _add(tar, f"{directory}/{number // 100}/{number}", data[:size_bytes])
+
+
+def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.size = len(data)
+    tar.addfile(entry, io.BytesIO(data))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _once(path: Path, make: Callable[[Path], object]) -> None:
+    if not path.exists():
+        new = path.with_name(f"new-{path.name}")
+        make(new)
+        new.rename(path)

@@ -14,6 +14,7 @@ class Job(NamedTuple):
 
     measure: does the job once on a side and returns a duration, a size or a rate for each line.
     around: makes what the job needs on a side, and removes it at the end.
+    everywhere: also with Podman, and with both of Jubako's storage drivers.
     """
 
     name: str
@@ -22,6 +23,7 @@ class Job(NamedTuple):
     around: Callable[[Side], AbstractContextManager[object]] = lambda side: nullcontext()
     unit: str = "ms"
     slow: bool = False
+    everywhere: bool = False
 
 
 def timed(*args: str) -> Callable[[Side], tuple[float, ...]]:

@@ -10,17 +10,32 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
+from jubako.linux import ns
+
 PREFIX = "jubako-bench"
 BUSYBOX = f"{PREFIX}-busybox:latest"
-DEBIAN = f"{PREFIX}-debian:latest"
 
 
 class Side:
-    """One of the two engines: how to call it."""
+    """One of the engines: how to call it.
 
-    def __init__(self, name: str, command: list[str], env: dict[str, str]):
+    registry_flags: what `pull` and `push` need for a registry without TLS on the loopback.
+    network_of: a process in whose network namespace the commands run; None: in ours.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: list[str],
+        env: dict[str, str],
+        *,
+        registry_flags: tuple[str, ...] = (),
+        network_of: int | None = None,
+    ):
         self.name = name
         self.command = command
+        self.registry_flags = registry_flags
+        self._network_of = network_of
         self._env = {**os.environ, **env}
         # An installed program has its bytecode beside it; here the unmeasured round writes it.
         self._env.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -39,10 +54,15 @@ class Side:
                 stderr=subprocess.PIPE,
                 text=True,
                 env=self._env,
+                preexec_fn=self._enter_network,
             )
         if done.returncode:
             raise RuntimeError(f"{self.name} {' '.join(args)}: {done.returncode}\n{done.stderr}")
         return (done.stdout or "").strip()
+
+    def _enter_network(self) -> None:
+        if self._network_of is not None:
+            enter_network_of(self._network_of)
 
     def timed(self, *args: str, stdin: Path | None = None, stdout: Path | None = None) -> float:
         """Run a command and return how long it took, in seconds."""
@@ -50,9 +70,35 @@ class Side:
         self(*args, stdin=stdin, stdout=stdout)
         return time.perf_counter() - started
 
+    def peak_bytes(self, *args: str) -> float:
+        """Run a command and return the most memory that it had resident (getrusage(2))."""
+        with open(os.devnull, "rb+") as null:
+            process = subprocess.Popen(
+                [*self.command, *args],
+                stdin=null,
+                stdout=null,
+                stderr=null,
+                env=self._env,
+                preexec_fn=self._enter_network,
+            )
+            _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            raise RuntimeError(f"{self.name} {' '.join(args)}: {process.returncode}")
+        return usage.ru_maxrss * 1024.0
+
     def pid(self, container: str) -> int:
         """The PID of a container's init."""
         return int(self("inspect", "--format", "{{.State.Pid}}", container))
+
+
+def enter_network_of(pid: int) -> None:
+    """Go into the network namespace of a process, where its loopback is."""
+    fd = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        ns.setns(fd, ns.CLONE_NEWNET)
+    finally:
+        os.close(fd)
 
 
 def processes() -> list[int]:
@@ -102,7 +148,7 @@ def daemon_pid(docker: list[str]) -> int:
 
 def engine_pids(side: Side) -> list[int]:
     """What the engine keeps running that is no container's and watches over none."""
-    if side.name == "jubako":
+    if side.name == "Jubako":
         ours = os.readlink("/proc/self/ns/net")
         return [pid for pid in processes() if pid != os.getpid() and network_of(pid) == ours]
     dockerd = daemon_pid(side.command)
