@@ -8,6 +8,7 @@ from jubako.store import events
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from jubako.oci.reference import Reference
     from jubako.store import Store
 
 
@@ -24,6 +25,12 @@ def _attributes(store: Store, image_id: str, name: str) -> dict[str, str]:
     row = store.db.execute("SELECT config FROM images WHERE id = ?", (image_id,)).fetchone()
     config = json.loads(row["config"]).get("config") or {} if row is not None else {}
     return {**(config.get("Labels") or {}), "name": name}
+
+
+def emit_transfer(store: Store, action: str, image_id: str, reference: Reference) -> None:
+    """Record a `pull` or a `push`: Docker's actor is the name, its attribute the repository."""
+    attributes = _attributes(store, image_id, reference.familiar_name())
+    events.emit(store, "image", action, reference.familiar(), attributes)
 
 
 def emit_saved(store: Store, image_id: str) -> None:
