@@ -15,7 +15,7 @@ from jubako.images.layers import LayerStore
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from typing import Any, BinaryIO
+    from typing import Any
 
     from jubako.images.blobs import LayerBlobs
     from jubako.images.content import ContentStore
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from jubako.images.pulling import Plan, Pulled
     from jubako.images.pushing import Pushed
     from jubako.images.remote import Login
-    from jubako.images.stream import Readable
+    from jubako.images.stream import Readable, Writable
     from jubako.images.verifying import Finding
     from jubako.oci.image import ImageConfig
     from jubako.store import Store
@@ -228,35 +228,45 @@ class ImageService:
             reference=reference,
         )
 
-    def load(self, stream: Readable, *, progress: Callable[[str], None] | None = None) -> Names:
+    def load(
+        self,
+        stream: Readable,
+        *,
+        platform: str | None = None,
+        progress: Callable[[str], None] | None = None,
+    ) -> Names:
         """Load the images of an archive; what was loaded, as `Loaded image: x` shows it.
 
         stream: what `docker save` writes, or an OCI layout, as a tar, plain or compressed, seekable
         or not.  Each layer is checked against the config's diff ID, each blob against its name.
         Either all images of the archive are loaded or none.
-        Raises InvalidArgument, IntegrityError, KernelError.
+        platform: `os/arch[/variant]` that all of them have to be for; it also chooses from an index
+        instead of this machine's.
+        Raises InvalidArgument, IntegrityError, NotFound (platform), KernelError.
         """
         from jubako.images.loading import load
 
-        return load(self, stream, progress=progress)
+        return load(self, stream, platform=platform, progress=progress)
 
     def save(
         self,
         references: Iterable[str],
-        out: BinaryIO,
+        out: Writable,
         *,
         format: str = "docker",
         since: Sequence[str] = (),
+        platform: str | None = None,
     ) -> None:
         """Write images to a tar that `load`, Docker and OCI tools read.  Equal images, equal bytes.
 
         format: `docker` (both docker-archive and OCI layout, as Docker 25 and later) or `oci`.
         since: images whose layers are left out, because whoever loads the archive has them.
+        platform: `os/arch[/variant]` that all of them have to be for.
         Raises NotFound, IntegrityError (a layer is damaged), KernelError.
         """
         from jubako.images.saving import save
 
-        save(self, [*references], out, format=format, since=since)
+        save(self, [*references], out, format=format, since=since, platform=platform)
 
     def bootstrap(
         self,

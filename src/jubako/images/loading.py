@@ -6,6 +6,7 @@ from jubako.errors import IntegrityError, InvalidArgument, InvalidReference, Not
 from jubako.images import events, records
 from jubako.images.archive import Archive
 from jubako.images.config_check import parse_config
+from jubako.images.platform_check import require_platform
 from jubako.oci import manifest, media
 from jubako.oci import platform as platforms
 from jubako.oci.digest import Digest
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from jubako.images import ImageService
     from jubako.images.layers.session import StagedLayer
     from jubako.images.stream import Readable
+    from jubako.oci.image import Platform
     from jubako.oci.manifest import Descriptor, Index
     from jubako.oci.reference import Reference
 
@@ -43,16 +45,23 @@ class _Image:
 
 
 def load(
-    images: ImageService, stream: Readable, *, progress: Callable[[str], None] | None
+    images: ImageService,
+    stream: Readable,
+    *,
+    platform: str | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> list[str]:
     """See `ImageService.load`."""
+    wanted_platform = platforms.host() if platform is None else platforms.parse(platform)
     images.recover()
     with images.layers.session() as session:
         archive = Archive(session, progress)
         archive.read(stream)
         point("images.load.read")
-        loader = _Loader(images, archive)
-        found = loader.images()
+        found = _Loader(images, archive, wanted_platform).images()
+        if platform is not None:
+            for image in found:
+                require_platform(parse_json(image.config, image.id), platform, image.id)
         wanted = {diff_id for image in found for diff_id in image.diff_ids}
         staged = [layer for layer in archive.layers() if layer.diff_id in wanted]
         session.publish(staged)
@@ -85,9 +94,10 @@ def load(
 
 
 class _Loader:
-    def __init__(self, images: ImageService, archive: Archive):
+    def __init__(self, images: ImageService, archive: Archive, platform: Platform):
         self._images = images
         self._archive = archive
+        self._platform = platform
 
     def images(self) -> list[_Image]:
         """All images of the archive, each checked.  Raises InvalidArgument, IntegrityError."""
@@ -193,11 +203,11 @@ class _Loader:
     def _index(
         self, index: Index, what: str, names: list[Reference], depth: int
     ) -> Iterator[_Image]:
-        """The image for this machine."""
+        """The image for the platform that is wanted."""
         if depth > _MAX_INDEX_DEPTH:
             raise InvalidArgument(f"{what}: indexes are nested too deeply")
         try:
-            entry = manifest.choose(index, platforms.host(), what)
+            entry = manifest.choose(index, self._platform, what)
         except NotFound:
             return  # the archive may have other images
         own = names + [name for name in _names(entry) if name not in names]

@@ -7,6 +7,9 @@
     repositories         names and top layers, for very old readers
 
 Members are sorted and have no times, so equal images give equal bytes.
+
+Layers may be left out (`since`): the image layout allows for blobs that are elsewhere, and Docker
+and `load` look for the file of a layer only if they do not have the layer.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import json
 
 from jubako.errors import InvalidArgument, NotFound
 from jubako.images import events, records
+from jubako.images.platform_check import require_platform
 from jubako.images.tar import Entry, TarWriter
 from jubako.oci import media
 from jubako.oci.digest import Digest
@@ -22,17 +26,23 @@ from jubako.oci.reference import parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from typing import Any, BinaryIO
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import Any
+
+    Buffer = bytes | memoryview
 
     from jubako.images import ImageService
+    from jubako.images.stream import Writable
     from jubako.oci.reference import Reference
 
 FORMATS = ("docker", "oci")
 
 
-class _Saved:
-    """One image and the names under which it is saved."""
+class SavedImage:
+    """One image and the names under which it is saved.
+
+    layers: diff IDs, the lowest first.  sizes: bytes of each layer's tar, by its diff ID.
+    """
 
     def __init__(self, images: ImageService, image_id: str):
         row = records.row(images.store, image_id)
@@ -81,27 +91,52 @@ class _Saved:
         }
 
 
-def save(images: ImageService, references: list[str], out: BinaryIO, *, format: str) -> None:
+def save(
+    images: ImageService,
+    references: list[str],
+    out: Writable,
+    *,
+    format: str,
+    since: Sequence[str] = (),
+    platform: str | None = None,
+) -> None:
     """See `ImageService.save`."""
     if format not in FORMATS:
         raise InvalidArgument(f"unknown archive format {format[:40]!r}: one of docker, oci")
     if not references:
         raise InvalidArgument("save: no image was named")
+    there = layers_of(images, since)
     # The shared lock keeps the layers from being deleted while they are read.
     with images.store.lock("layers", shared=True):
-        saved = _choose(images, references)
-        _write(images, saved, out, format)
+        saved = choose(images, references, platform)
+        write(images, saved, out.write, format, there)
         for image in saved:
             events.emit_saved(images.store, image.id)
 
 
-def _choose(images: ImageService, references: list[str]) -> list[_Saved]:
-    """The images, with the names that were asked for; a bare repository means all its tags."""
-    saved: dict[str, _Saved] = {}
+def layers_of(images: ImageService, references: Sequence[str]) -> frozenset[str]:
+    """The diff IDs of all layers of some images.  Raises NotFound."""
+    return frozenset(
+        diff_id
+        for reference in references
+        for diff_id in records.diff_ids(images.store, images.resolve(reference))
+    )
+
+
+def choose(
+    images: ImageService, references: Sequence[str], platform: str | None = None
+) -> list[SavedImage]:
+    """The images, with the names that were asked for; a bare repository means all its tags.
+
+    Raises NotFound; also if an image is not for the `platform`.
+    """
+    saved: dict[str, SavedImage] = {}
 
     def add(image_id: str, name: Reference | None) -> None:
         if image_id not in saved:
-            saved[image_id] = _Saved(images, image_id)
+            if platform is not None:
+                require_platform(images.config(image_id), platform, text)
+            saved[image_id] = SavedImage(images, image_id)
         names = saved[image_id].names
         if name is not None and name not in names:
             names.append(name)
@@ -129,8 +164,18 @@ def _choose(images: ImageService, references: list[str]) -> list[_Saved]:
     return list(saved.values())
 
 
-def _write(images: ImageService, saved: list[_Saved], out: BinaryIO, format: str) -> None:
-    writer = TarWriter(out.write)
+def write(
+    images: ImageService,
+    saved: Sequence[SavedImage],
+    out: Callable[[Buffer], object],
+    format: str = "docker",
+    leave_out: frozenset[str] = frozenset(),
+) -> None:
+    """Write the archive of images, whose layers may not go away meanwhile.
+
+    leave_out: diff IDs of layers that whoever reads it has.
+    """
+    writer = TarWriter(out)
     writer.add_directory(b"blobs/")
     writer.add_directory(b"blobs/sha256/")
     small: dict[str, bytes] = {}
@@ -139,14 +184,14 @@ def _write(images: ImageService, saved: list[_Saved], out: BinaryIO, format: str
         small[image.id] = image.config
         small[Digest.of(image.manifest)] = image.manifest
         layers.update(image.sizes)
-    for digest in sorted({*small, *layers}):
+    for digest in sorted({*small, *layers} - leave_out):
         name = _blob(digest).encode()
         if digest in small:
             writer.add_file(name, small[digest])
         else:
             writer.add_header(Entry(name, size=layers[digest]))
             for piece in images.layers.archive(digest):
-                out.write(piece)
+                out(piece)
             writer.pad(layers[digest])
     index = {
         "schemaVersion": 2,
@@ -164,7 +209,7 @@ def _write(images: ImageService, saved: list[_Saved], out: BinaryIO, format: str
     writer.close()
 
 
-def _docker_manifest(saved: Iterable[_Saved]) -> list[dict[str, Any]]:
+def _docker_manifest(saved: Iterable[SavedImage]) -> list[dict[str, Any]]:
     ids = {image.id for image in saved}
     entries = []
     for image in saved:
@@ -175,7 +220,7 @@ def _docker_manifest(saved: Iterable[_Saved]) -> list[dict[str, Any]]:
     return entries
 
 
-def _repositories(saved: Iterable[_Saved]) -> dict[str, dict[str, str]]:
+def _repositories(saved: Iterable[SavedImage]) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
     for image in saved:
         for name in image.names:

@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 
         def read(self, size: int, /) -> bytes: ...
 
+    class Writable(Protocol):
+        """The one method of a binary file that is needed; it takes all that it is given."""
+
+        def write(self, data: bytes | memoryview, /) -> object: ...
+
     Buffer = bytes | memoryview
 
 CHUNK_BYTES = 1 << 20

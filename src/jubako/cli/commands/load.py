@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jubako.cli.flags import LATER, STRING, Command, Flag, Refused
+from jubako.cli.flags import STRING, Command, Flag, Refused
 from jubako.cli.session import is_terminal
 from jubako.errors import JubakoError, KernelError
 
@@ -17,7 +17,7 @@ COMMAND = Command(
     "[OPTIONS]",
     (
         Flag("input", "i", STRING),
-        Flag("platform", "", STRING, refused=LATER),
+        Flag("platform", "", STRING),
         Flag("quiet", "q"),
     ),
 )
@@ -25,8 +25,9 @@ COMMAND = Command(
 
 def run(session: Session, call: Call) -> int:
     with open_input(call.text("input")) as stream:
-        for line in session.engine.images.load(stream):
-            session.out(line)
+        lines = session.engine.images.load(stream, platform=call.text("platform") or None)
+    for line in lines:
+        session.out(line)
     return 0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jubako.cli.flags import LATER, STRING, Command, Flag
+from jubako.cli.flags import LIST, STRING, Command, Flag
 from jubako.cli.output_file import Output
 
 TYPE_CHECKING = False
@@ -12,7 +12,11 @@ if TYPE_CHECKING:
 
 COMMAND = Command(
     "[OPTIONS] IMAGE [IMAGE...]",
-    (Flag("output", "o", STRING), Flag("platform", "", STRING, refused=LATER)),
+    (
+        Flag("output", "o", STRING),
+        Flag("platform", "", STRING),
+        Flag("since", "", LIST),
+    ),
     minimum=1,
     maximum=None,
 )
@@ -20,5 +24,10 @@ COMMAND = Command(
 
 def run(session: Session, call: Call) -> int:
     with Output(call.text("output"), "save image") as stream:
-        session.engine.images.save(call.args, stream)
+        session.engine.images.save(
+            call.args,
+            stream,
+            since=call.many("since"),
+            platform=call.text("platform") or None,
+        )
     return 0

@@ -49,6 +49,7 @@ TEXTS = {
                 'Save only the given platform variant. Formatted as "os[/arch[/variant]]"'
                 ' (e.g., "linux/amd64")'
             ),
+            "since": "Leave out the layers of this image, which whoever loads the archive has",
         },
     ),
     "load": Text(
