@@ -18,6 +18,7 @@ pytest_plugins = [
     "tests.fixtures.outside",
     "tests.fixtures.networks",
     "tests.fixtures.registry",
+    "tests.fixtures.bad_registry",
 ]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
