@@ -3,17 +3,31 @@
 A layer is known here by the diff ID of its tar.  Registries know it by the digest of a blob, often
 a compressed one, and there may be several.  The table `blobs` remembers them whether or not their
 bytes are in the content store, so that a layer that is here is never fetched or sent again.
+
+Which bytes are kept is the setting `blobs`:
+
+    keep       all that is compressed: a push sends what was pulled, and a damaged layer is repaired
+    drop       none: the unpacked layer is the only copy; a push compresses anew
+    rebuild    what cannot be made again of the layer's tar, to the byte (see `recipes`)
+
+A blob that is a plain tar is not kept under any of them: the layer's archive is the same bytes.
 """
 
 from __future__ import annotations
 
+import os
+import threading
 import time
 
+from jubako.errors import IntegrityError, KernelError, NotFound
+from jubako.images import recipes
 from jubako.oci.digest import Digest
+from jubako.store import settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Iterator
 
     from jubako.images.content import ContentStore
     from jubako.images.layers import LayerStore
@@ -45,6 +59,85 @@ class LayerBlobs:
         self._store = store
         self._content = content
         self._layers = layers
+        self._policy = ""
+        self._searching = threading.Lock()
+
+    @property
+    def policy(self) -> str:
+        """The setting `blobs`: `keep`, `drop` or `rebuild`.  Raises InvalidArgument."""
+        if not self._policy:
+            self._policy = settings.load(self._store.path).blobs
+        return self._policy
+
+    def decide(self, path: str) -> tuple[bool, str]:
+        """Whether the bytes of a new blob are kept, and the recipe to write down with it.
+
+        path: the blob, complete and checked, wherever it is.  To be called when its layer is
+        unpacked, from any thread; under `rebuild` it takes as long as compressing the layer, one
+        at a time (see `recipe_search.BUDGET_S` for the bound).  Raises KernelError.
+        """
+        from jubako.images.recipe_search import find_recipe, is_plain
+
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as exc:
+            raise KernelError.from_oserror("open blob", exc, path=path) from exc
+        try:
+            if is_plain(fd):
+                return False, recipes.PLAIN
+            if self.policy != "rebuild":
+                return self.policy == "keep", ""
+            with self._searching:  # each search has the memory of a compressor, and the processors
+                recipe = find_recipe(fd)
+            return not recipe, recipe
+        finally:
+            os.close(fd)
+
+    def available(self, digest: Digest) -> bool:
+        """Whether `open` has the bytes of a blob, kept or by a recipe."""
+        return self._content.exists(digest) or self._buildable(digest) is not None
+
+    def open(self, digest: Digest) -> Iterator[bytes]:
+        """The bytes of a layer's blob: those that are kept, else made again of the layer's tar.
+
+        Iterate to the end, or close it.  Raises NotFound at once: neither is possible.
+        IntegrityError at the end: the bytes are not those of the digest.
+        """
+        if self._content.exists(digest):
+            return self._content.stream(digest)
+        blob = self._buildable(digest)
+        if blob is None:
+            raise NotFound(
+                f"no such blob: {digest}",
+                hint="its bytes were not kept and no recipe makes them: pull the image again",
+                subject=digest,
+            )
+        return self._made_again(blob)
+
+    def _buildable(self, digest: Digest) -> Blob | None:
+        """The blob if there is a recipe, and the layer for it."""
+        if self._layers.exists(digest):
+            return Blob(digest, digest, "", 0, recipes.PLAIN)
+        blob = self.find(digest)
+        if blob is not None and blob.recipe and self._layers.exists(blob.diff_id):
+            return blob
+        return None
+
+    def _made_again(self, blob: Blob) -> Iterator[bytes]:
+        query = "SELECT tar_bytes FROM layers WHERE diff_id = ?"
+        tar_bytes = self._store.db.execute(query, (blob.diff_id,)).fetchone()[0]
+        hasher = blob.digest.new_hasher()
+        tar = self._layers.archive(blob.diff_id)
+        for piece in recipes.compress(blob.recipe, tar, tar_bytes=tar_bytes):
+            hasher.update(piece)
+            yield piece
+        found = Digest.from_hasher(hasher)
+        if found != blob.digest:
+            raise IntegrityError(
+                f"blob made again of layer {blob.diff_id}: expected {blob.digest}, found {found}",
+                hint="the compression library may have changed since: pull the image again",
+                subject=blob.digest,
+            )
 
     def find(self, digest: Digest) -> Blob | None:
         """What is known of a blob."""
