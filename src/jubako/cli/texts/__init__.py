@@ -37,7 +37,6 @@ LATER = {
     "context": "`--root` chooses between engines",
     "image build": "build a file system with other tools, then use `jubako import`",
     "image pull": "use `jubako bootstrap`, `jubako load` or `jubako import`",
-    "image push": "use `jubako save`",
     "login": "registries are not part of this version",
     "logout": "registries are not part of this version",
     "manifest": "registries are not part of this version",
@@ -47,7 +46,6 @@ LATER = {
     "network rm": "networks that users define are not part of this version",
     "plugin": "there are no plugins",
     "pull": "use `jubako bootstrap`, `jubako load` or `jubako import`",
-    "push": "use `jubako save`",
     "search": "registries are not part of this version",
     "swarm": "there is no swarm",
 }

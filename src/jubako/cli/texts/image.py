@@ -41,6 +41,20 @@ TEXTS = {
             "quiet": "Only show image IDs",
         },
     ),
+    "push": Text(
+        "Upload an image to a registry",
+        {
+            "all-tags": "Push all tags of an image to the repository",
+            "disable-content-trust": "Skip image signing",
+            "platform": (
+                "Push a platform-specific manifest as a single-platform image to the registry.\n"
+                "Image index won't be pushed, meaning that other manifests, including "
+                "attestations won't be preserved.\n"
+                "'os[/arch[/variant]]': Explicit platform (eg. linux/amd64)"
+            ),
+            "quiet": "Suppress verbose output",
+        },
+    ),
     "save": Text(
         "Save one or more images to a tar archive (streamed to STDOUT by default)",
         {
