@@ -16,7 +16,6 @@ A blob that is a plain tar is not kept under any of them: the layer's archive is
 from __future__ import annotations
 
 import os
-import threading
 import time
 
 from jubako.errors import IntegrityError, KernelError, NotFound
@@ -60,7 +59,6 @@ class LayerBlobs:
         self._content = content
         self._layers = layers
         self._policy = ""
-        self._searching = threading.Lock()
 
     @property
     def policy(self) -> str:
@@ -69,27 +67,38 @@ class LayerBlobs:
             self._policy = settings.load(self._store.path).blobs
         return self._policy
 
-    def decide(self, path: str) -> tuple[bool, str]:
-        """Whether the bytes of a new blob are kept, and the recipe to write down with it.
+    def keeps(self, blob: Blob, path: str) -> bool:
+        """Whether the bytes of a blob that has come are to be kept.
 
-        path: the blob, complete and checked, wherever it is.  To be called when its layer is
-        unpacked, from any thread; under `rebuild` it takes as long as compressing the layer, one
-        at a time (see `recipe_search.BUDGET_S` for the bound).  Raises KernelError.
+        path: where they are, complete and checked; a missing file is no error.  The blob and its
+        layer have their rows.  A recipe that is found is written down; under `rebuild` that takes
+        as long as compressing the layer (see `recipe_search.BUDGET_S` for the bound).
+        Raises KernelError, InvalidArgument (settings).
         """
+        recipe = blob.recipe or self._find_recipe(path)
+        if recipe and not blob.recipe:
+            with self._store.transaction() as db:
+                self.record(
+                    db,
+                    Blob(blob.digest, blob.diff_id, blob.media_type, blob.size_bytes, recipe),
+                )
+        if recipe == recipes.PLAIN:
+            return False
+        return self.policy == "keep" or (self.policy == "rebuild" and not recipe)
+
+    def _find_recipe(self, path: str) -> str:
         from jubako.images.recipe_search import find_recipe, is_plain
 
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return ""
         except OSError as exc:
             raise KernelError.from_oserror("open blob", exc, path=path) from exc
         try:
             if is_plain(fd):
-                return False, recipes.PLAIN
-            if self.policy != "rebuild":
-                return self.policy == "keep", ""
-            with self._searching:  # each search has the memory of a compressor, and the processors
-                recipe = find_recipe(fd)
-            return not recipe, recipe
+                return recipes.PLAIN
+            return find_recipe(fd) if self.policy == "rebuild" else ""
         finally:
             os.close(fd)
 
