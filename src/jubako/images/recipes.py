@@ -19,6 +19,7 @@ library; with another they may differ, so whoever makes a blob again checks its 
 
 from __future__ import annotations
 
+import functools
 import os
 import zlib
 from collections import deque
@@ -39,6 +40,7 @@ SEGMENT_BYTES = 1 << 20  # smaller ones cost ratio, larger ones memory
 HEADER = bytes((0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 255))
 FEED_BYTES = 1 << 20  # isal's bytes depend on how much it sees at once
 _MEMORY = 8  # zlib's default
+_MAX_THREADS = 8  # of one blob; several are made at a time
 
 
 def segmented_gzip(level: int = 1) -> str:
@@ -92,13 +94,36 @@ def _gzip(
     level, segment = int(options["level"]), int(options.get("segment", 0))
     module = _library(options["library"])
     header = bytes.fromhex(options["header"])
-    counted = _Counted(chunks, module.crc32)
     if segment:
-        return _member(header, counted, _segments(module, level, rechunk(counted, segment)))
+        deflate = functools.partial(deflate_segment, module, level)
+        return segmented(chunks, deflate, header=header, segment=segment, crc32=module.crc32)
+    counted = _Counted(chunks, module.crc32)
     compressor = module.compressobj(
         level, module.DEFLATED, -module.MAX_WBITS, int(options["memory"])
     )
     return _member(header, counted, _in_one_go(compressor, counted))
+
+
+def segmented(
+    chunks: Iterable[Buffer],
+    deflate: Callable[[bytes], bytes],
+    *,
+    header: bytes = HEADER,
+    segment: int = SEGMENT_BYTES,
+    crc32: Callable[[Buffer, int], int] = zlib.crc32,
+) -> Iterator[bytes]:
+    """One member whose segments are deflated on all processors.
+
+    deflate: makes a segment into blocks that end on a byte boundary; called on threads.
+    """
+    counted = _Counted(chunks, crc32)
+    return _member(header, counted, _segments(deflate, rechunk(counted, segment)))
+
+
+def deflate_segment(module: Any, level: int, data: bytes) -> bytes:
+    """Blocks that end on a byte boundary and look at nothing before them.  module: as zlib."""
+    compressor = module.compressobj(level, module.DEFLATED, -module.MAX_WBITS)
+    return bytes(compressor.compress(data) + compressor.flush(module.Z_SYNC_FLUSH))
 
 
 def _member(header: bytes, counted: _Counted, deflated: Iterator[bytes]) -> Iterator[bytes]:
@@ -131,21 +156,17 @@ def _in_one_go(compressor: Any, chunks: Iterable[Buffer]) -> Iterator[bytes]:
     yield compressor.flush()
 
 
-def _segments(module: Any, level: int, segments: Iterable[bytes]) -> Iterator[bytes]:
+def _segments(deflate: Callable[[bytes], bytes], segments: Iterable[bytes]) -> Iterator[bytes]:
     """Deflate segments on all processors; what comes out is in order."""
     from concurrent.futures import ThreadPoolExecutor
 
-    def deflate(segment: bytes) -> bytes:
-        compressor = module.compressobj(level, module.DEFLATED, -module.MAX_WBITS)
-        return bytes(compressor.compress(segment) + compressor.flush(module.Z_SYNC_FLUSH))
-
-    threads = len(os.sched_getaffinity(0))
+    threads = min(len(os.sched_getaffinity(0)), _MAX_THREADS)
     waiting: deque[Future[bytes]] = deque()
     with ThreadPoolExecutor(threads, "deflate") as pool:
         try:
             for segment in segments:
                 waiting.append(pool.submit(deflate, segment))
-                if len(waiting) > 2 * threads:  # bounds the memory
+                if len(waiting) > threads + 1:  # bounds the memory
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
