@@ -144,7 +144,7 @@ class Manifest(_Document):
         if not self.is_image:
             kind = self.artifact_type or self.config.media_type
             raise Unsupported(
-                f"{what}: not a container image but an artifact of type {kind}",
+                f"{what}: unsupported media type {kind}: an artifact, not a container image",
                 hint="fetch it with the tool that made it",
             )
         for layer in self.layers:
@@ -365,29 +365,33 @@ def _platform(value: Any, what: str) -> Platform | None:
 # --- choosing --------------------------------------------------------------------------------
 
 
-def choose(index: Index, platform: Platform, what: str) -> Descriptor:
-    """The entry of an index that runs best as `platform`; the earlier one of two equals.
+def choose(index: Index, platform: Platform | None, what: str) -> Descriptor:
+    """The entry of an index that runs best; the earlier one of two equals.
 
-    Variants as containerd compares them: see `platforms.rank`.  Attestations and artifacts are no
-    images.  If no entry names a platform, the first one: its config tells what it is for.
+    platform: as which it shall run; None: what suits this machine's processor best.  Variants as
+    containerd compares them: see `platforms.rank`.  Attestations and artifacts are no images.  What
+    names no platform comes last: its config tells what it is for.
     Raises NotFound with Docker's words.
     """
+    wanted = platforms.processor() if platform is None else platform
     entries = list(_images(index))
-    ranked = [
-        (rank, position)
-        for position, entry in enumerate(entries)
-        if entry.platform is not None
-        and (rank := platforms.rank(platform, entry.platform)) is not None
-    ]
-    if ranked:
-        return entries[min(ranked)[1]]
-    if entries and all(entry.platform is None for entry in entries):
-        return entries[0]
+    best: tuple[int, Descriptor] | None = None
+    for entry in entries:
+        rank = _LAST if entry.platform is None else platforms.rank(wanted, entry.platform)
+        if rank is not None and (best is None or rank < best[0]):
+            best = rank, entry
+    if best is not None:
+        return best[1]
     offered = sorted({platforms.text(entry.platform) for entry in entries if entry.platform})
+    asked = platforms.text(platforms.host() if platform is None else platform)
     raise NotFound(
-        f"{what}: no matching manifest for {platforms.text(platform)} in the manifest list entries",
-        hint=f"it is there for {', '.join(offered[:20])}" if offered else None,
+        f"no matching manifest for {asked} in the manifest list entries",
+        hint=f"{what} is there for {', '.join(offered[:20])}" if offered else None,
+        subject=what,
     )
+
+
+_LAST = 1000
 
 
 def _images(index: Index) -> Iterator[Descriptor]:

@@ -50,6 +50,13 @@ _BASE_VARIANTS = {"amd64": "v1", "arm64": "v8"}
 _MAX_VARIANTS = {"amd64": 4, "arm": 8, "arm64": 9}
 _MIN_VARIANTS = {"amd64": 1, "arm": 5, "arm64": 8}
 
+# Beyond the first level, in the kernel's words (osxsave is part of xsave, lzcnt of abm).
+_AMD64_LEVELS = (
+    "cx16 lahf_lm popcnt sse4_1 sse4_2 ssse3",
+    "abm avx avx2 bmi1 bmi2 f16c fma movbe xsave",
+    "avx512bw avx512cd avx512dq avx512f avx512vl",
+)
+
 # Debian's names, for the architectures whose name differs
 _DEBIAN = {"386": "i386", "ppc64le": "ppc64el", "loong64": "loong64", "mips64le": "mips64el"}
 
@@ -57,6 +64,38 @@ _DEBIAN = {"386": "i386", "ppc64le": "ppc64el", "loong64": "loong64", "mips64le"
 def host() -> Platform:
     """The platform of this machine."""
     return _platform("linux", os.uname().machine, "")
+
+
+def processor() -> Platform:
+    """The same with the highest variant that this machine's processor has: `linux/amd64/v3`.
+
+    For choosing among what others offer; images that are made here are for `host`.
+    """
+    found = host()
+    if found["architecture"] == "amd64":
+        found = _platform("linux", "amd64", f"v{_amd64_level(_processor_flags())}")
+    return found
+
+
+def _amd64_level(flags: frozenset[str]) -> int:
+    """The microarchitecture level of the x86-64 psABI."""
+    level = 1
+    for needed in _AMD64_LEVELS:
+        if not flags.issuperset(needed.split()):
+            break
+        level += 1
+    return level
+
+
+def _processor_flags() -> frozenset[str]:
+    try:
+        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
+            for line in file:
+                if line.startswith("flags"):
+                    return frozenset(line.partition(":")[2].split())
+    except OSError:
+        pass  # no /proc: what every amd64 has
+    return frozenset()
 
 
 def parse(text: str) -> Platform:

@@ -154,12 +154,12 @@ def test_an_artifact_is_no_image_and_says_what_it_is() -> None:
     chart = "application/vnd.cncf.helm.config.v1+json"
     found = read_manifest(manifest(config=descriptor(chart)))
     assert not found.is_image
-    with pytest.raises(Unsupported, match="x:1: not a container image but an artifact of .*helm"):
+    with pytest.raises(Unsupported, match="x:1: unsupported media type .*helm.* an artifact, not"):
         found.require_image(WHAT)
     found = read_manifest(
         manifest(config=descriptor(media.OCI_EMPTY), artifactType="application/vnd.sbom")
     )
-    with pytest.raises(Unsupported, match="artifact of type application/vnd.sbom"):
+    with pytest.raises(Unsupported, match="unsupported media type application/vnd.sbom"):
         found.require_image(WHAT)
 
 
@@ -355,10 +355,21 @@ def test_no_match_is_told_in_dockers_words(wanted: str, offered: list[str]) -> N
     with pytest.raises(NotFound) as info:
         choose(found, platform.parse(wanted), WHAT)
     text = platform.text(platform.parse(wanted))
-    assert str(info.value).endswith(
-        f": no matching manifest for {text} in the manifest list entries"
-    )
-    assert info.value.hint == (f"it is there for {', '.join(sorted(offered))}" if offered else None)
+    assert str(info.value) == f"no matching manifest for {text} in the manifest list entries"
+    there = ", ".join(sorted(offered))
+    assert info.value.hint == (f"{WHAT} is there for {there}" if offered else None)
+
+
+def test_by_default_what_the_processor_runs_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Docker: the highest level that it has, and an error that names none."""
+    names = ["linux/amd64", "linux/amd64/v2", "linux/amd64/v3", "linux/amd64/v4"]
+    document = read_index(index(*(entry(name) for name in names)))
+    monkeypatch.setattr(platform, "processor", lambda: platform.parse("linux/amd64/v3"))
+    monkeypatch.setattr(platform, "host", lambda: platform.parse("linux/amd64"))
+    assert choose(document, None, WHAT).digest == entry("linux/amd64/v3")["digest"]
+    assert choose(document, platform.host(), WHAT).digest == entry("linux/amd64")["digest"]
+    with pytest.raises(NotFound, match="for linux/amd64 in the manifest list entries"):
+        choose(read_index(index(entry("linux/amd64/v4"))), None, WHAT)
 
 
 def test_attestations_and_artifacts_are_never_chosen() -> None:
@@ -376,14 +387,14 @@ def test_attestations_and_artifacts_are_never_chosen() -> None:
     )
 
 
-def test_the_first_of_equals_is_chosen_and_without_platforms_the_first() -> None:
+def test_the_first_of_equals_is_chosen_and_what_names_no_platform_last() -> None:
     twins = index(entry("linux/amd64", size=1), entry("linux/amd64", size=2))
     assert choose(read_index(twins), platform.parse("linux/amd64"), WHAT).size == 1
     nameless = index(entry(None, size=1), entry(None, size=2))
     assert choose(read_index(nameless), platform.parse("linux/arm64"), WHAT).size == 1
-    mixed = index(entry(None), entry("linux/amd64"))
-    with pytest.raises(NotFound, match="no matching manifest for linux/arm64"):
-        choose(read_index(mixed), platform.parse("linux/arm64"), WHAT)
+    mixed = read_index(index(entry(None), entry("linux/amd64")))
+    assert choose(mixed, platform.parse("linux/amd64"), WHAT).platform is not None
+    assert choose(mixed, platform.parse("linux/arm64"), WHAT).platform is None
 
 
 # --- whatever comes ------------------------------------------------------------------------------

@@ -51,3 +51,22 @@ def test_an_unnamed_variant_matches_any() -> None:
     assert platform.matches(v7, arm) and platform.matches(arm, v6)
     assert not platform.matches(v7, v6)
     assert not platform.matches(arm, {"os": "windows", "architecture": "arm"})
+
+
+@pytest.mark.parametrize(
+    ("flags", "level"),
+    [
+        ("", 1),
+        ("fpu sse2 cx16 popcnt", 1),
+        ("cx16 lahf_lm popcnt sse4_1 sse4_2 ssse3", 2),
+        ("cx16 lahf_lm popcnt sse4_1 sse4_2 ssse3 avx avx2 bmi1 bmi2 f16c fma abm movbe", 2),
+        ("cx16 lahf_lm popcnt sse4_1 sse4_2 ssse3 avx avx2 bmi1 bmi2 f16c fma abm movbe xsave", 3),
+        ("avx512bw avx512cd avx512dq avx512f avx512vl", 1),
+    ],
+)
+def test_levels_of_amd64(flags: str, level: int) -> None:
+    assert platform._amd64_level(frozenset(flags.split())) == level
+
+
+def test_the_processor_runs_what_is_made_for_the_host() -> None:
+    assert platform.rank(platform.processor(), platform.host()) is not None
