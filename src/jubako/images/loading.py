@@ -52,7 +52,7 @@ def load(
     progress: Callable[[str], None] | None = None,
 ) -> list[str]:
     """See `ImageService.load`."""
-    wanted_platform = platforms.host() if platform is None else platforms.parse(platform)
+    wanted_platform = None if platform is None else platforms.parse(platform)
     images.recover()
     with images.layers.session() as session:
         archive = Archive(session, progress)
@@ -94,7 +94,7 @@ def load(
 
 
 class _Loader:
-    def __init__(self, images: ImageService, archive: Archive, platform: Platform):
+    def __init__(self, images: ImageService, archive: Archive, platform: Platform | None):
         self._images = images
         self._archive = archive
         self._platform = platform
