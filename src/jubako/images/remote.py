@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from jubako.registry import Client, Hosts
-from jubako.registry.credentials import DockerConfig, Login
+from jubako.registry.client import Client
+from jubako.registry.credentials import DockerConfig, FixedCredentials, Login
+from jubako.registry.hosts import Hosts
 from jubako.store import settings
 from jubako.version import __version__
 
@@ -38,16 +39,5 @@ def open_client(
     )
     credentials: CredentialSource = DockerConfig()
     if login is not None:
-        credentials = _OfCall(domain, login)
+        credentials = FixedCredentials(domain, login)
     return Client(hosts, credentials, on_retry=on_retry)
-
-
-class _OfCall:
-    """Credentials that were handed in with a call."""
-
-    def __init__(self, domain: str, login: Login):
-        self._domain = domain
-        self._login = login
-
-    def get(self, domain: str) -> Login | None:
-        return self._login if domain == self._domain else None

@@ -1,0 +1,151 @@
+"""`pull`: images from registries, each layer in one pass, all layers of an image at once.
+
+    resolving    reference -> manifest and config, checked
+    layers       which layers are missing; all of them at once, shared with other processes
+      layer      one layer's pipeline
+      partial    what of a blob has come so far
+    recording    rows, names, blobs: an image that is there
+    planning     what a pull would do
+    reporting    how far it is, in Docker's words
+
+The steps of a kill: before a layer's rows its bytes are in `content/.partial`, after them the layer
+is there; the image has all or none of its rows and names.
+"""
+
+from __future__ import annotations
+
+from jubako.errors import InvalidArgument
+from jubako.images.pulling.layers import LayerFetcher
+from jubako.images.pulling.planning import Plan, PlannedLayer, make_plan
+from jubako.images.pulling.recording import is_complete, record
+from jubako.images.pulling.reporting import Reporter
+from jubako.images.pulling.resolving import Resolver
+from jubako.images.remote import open_client
+from jubako.oci.reference import parse
+from jubako.store import point, settings
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jubako.images import ImageService
+    from jubako.images.layers.session import Session
+    from jubako.images.progress import Progress
+    from jubako.images.remote import Login
+    from jubako.oci.digest import Digest
+    from jubako.oci.reference import Reference
+    from jubako.registry.headers import Quota
+    from jubako.registry.repository import Repository
+
+__all__ = ["Plan", "PlannedLayer", "Pulled", "plan", "pull"]
+
+NEWER = "Downloaded newer image"
+UP_TO_DATE = "Image is up to date"
+
+
+class Pulled:
+    """What was pulled under a name.
+
+    reference: with tag or digest.  digest: what the registry has under that name, a manifest or an
+    index.  status: NEWER or UP_TO_DATE.  quota: the pulls that are left, if the registry says.
+    """
+
+    __slots__ = __match_args__ = ("reference", "digest", "image_id", "status", "quota")
+
+    def __init__(
+        self,
+        reference: Reference,
+        digest: Digest,
+        image_id: Digest,
+        status: str,
+        quota: Quota | None = None,
+    ):
+        self.reference = reference
+        self.digest = digest
+        self.image_id = image_id
+        self.status = status
+        self.quota = quota
+
+
+def pull(
+    images: ImageService,
+    text: str,
+    *,
+    platform: str | None,
+    all_tags: bool,
+    login: Login | None,
+    progress: Progress | None,
+) -> list[Pulled]:
+    """See `ImageService.pull`."""
+    reference = parse(text)
+    if all_tags and (reference.tag is not None or reference.digest is not None):
+        raise InvalidArgument("tag can't be used with --all-tags/-a", subject=text)
+    reporter = Reporter(progress)
+    pulled: list[Pulled] = []
+    # With the session open nothing is collected, also not what an earlier pull left unfinished.
+    with images.layers.session() as session:
+        images.recover()
+        with open_client(images.store, reference.domain, login, reporter.retry) as client:
+            repository = client.repository(reference)
+            names = [reference.tagged()]
+            if all_tags:
+                names = [reference.with_tag(tag) for tag in repository.tags()]
+            puller = _Puller(images, session, repository, platform, reporter)
+            for name in names:
+                pulled.append(puller.pull(name))
+    images.collect()  # what was removed meanwhile
+    new = any(one.status == NEWER for one in pulled)
+    shown = reference if all_tags else reference.tagged()
+    reporter.say(f"Status: {NEWER if new else UP_TO_DATE} for {shown.familiar()}")
+    return pulled
+
+
+def plan(images: ImageService, text: str, *, platform: str | None, login: Login | None) -> Plan:
+    """See `ImageService.plan_pull`."""
+    reference = parse(text).tagged()
+    with open_client(images.store, reference.domain, login) as client:
+        resolver = Resolver(images, client.repository(reference), platform)
+        return make_plan(images, resolver.resolve(reference))
+
+
+class _Puller:
+    """Pulls names of one repository, one after the other."""
+
+    def __init__(
+        self,
+        images: ImageService,
+        session: Session,
+        repository: Repository,
+        platform: str | None,
+        reporter: Reporter,
+    ):
+        self._images = images
+        self._reporter = reporter
+        self._asked = platform is not None
+        self._resolver = Resolver(images, repository, platform)
+        self._layers = LayerFetcher(
+            images,
+            session,
+            repository.open_blob,
+            reporter,
+            settings.load(images.store.path).max_concurrent_downloads,
+        )
+
+    def pull(self, name: Reference) -> Pulled:
+        reporter = self._reporter
+        reporter.say(f"Pulling from {_remote_name(name)}", name.digest or name.tag or "")
+        target = self._resolver.resolve(name)
+        point("images.pull.resolved")
+        if not is_complete(self._images, target):
+            self._layers.fetch(target.layers())
+        point("images.pull.fetched")
+        new = record(self._images, target)
+        reporter.say(f"Digest: {target.digest}")
+        warning = self._resolver.mismatch(target) if self._asked else None
+        if warning is not None:
+            reporter.say(f"WARNING: {warning}")
+        status = NEWER if new else UP_TO_DATE
+        return Pulled(name, target.digest, target.image_id, status, target.quota)
+
+
+def _remote_name(name: Reference) -> str:
+    """What Docker says that it pulls from: the repository without its registry."""
+    return name.path

@@ -1,0 +1,59 @@
+"""What a pull tells about itself, in Docker's words, from all of its threads."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from jubako.images.progress import Event
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jubako.images.progress import Progress
+    from jubako.oci.digest import Digest
+
+_INTERVAL_S = 0.1  # between two counts of one layer
+_SHORT = 12  # digits of a digest, as in all lists
+
+PULLING = "Pulling fs layer"
+WAITING = "Waiting"
+DOWNLOADING = "Downloading"
+VERIFYING = "Verifying Checksum"
+DOWNLOADED = "Download complete"
+EXTRACTING = "Extracting"
+COMPLETE = "Pull complete"
+EXISTS = "Already exists"
+
+
+def short(digest: Digest) -> str:
+    """What a layer is called in messages."""
+    return digest.encoded[:_SHORT]
+
+
+class Reporter:
+    """Hands events on, one at a time."""
+
+    def __init__(self, progress: Progress | None):
+        self._progress = progress
+        self._lock = threading.Lock()
+        self._counted: dict[str, float] = {}
+
+    def say(self, status: str, id: str = "") -> None:
+        """A step that nobody may miss."""
+        if self._progress is not None:
+            with self._lock:
+                self._progress(Event(status, id))
+
+    def count(self, status: str, id: str, current: int, total: int) -> None:
+        """How far a layer has come, in bytes; dropped if the last count was a moment ago."""
+        if self._progress is None:
+            return
+        with self._lock:
+            now = time.monotonic()
+            if now - self._counted.get(id, 0.0) >= _INTERVAL_S:
+                self._counted[id] = now
+                self._progress(Event(status, id, current, total))
+
+    def retry(self, what: str, after_s: float) -> None:
+        """Something failed that is tried again."""
+        self.say(f"Retrying in {after_s:.0f} seconds: {what}")
