@@ -119,7 +119,7 @@ class ContentStore:
         except FileNotFoundError:
             return found
         for algorithm in algorithms:
-            if algorithm != _INGEST:
+            if not algorithm.startswith("."):  # .ingest, and .partial of pulls
                 for name in os.listdir(f"{self._directory}/{algorithm}"):
                     found.add(Digest(f"{algorithm}:{name}"))
         return found
