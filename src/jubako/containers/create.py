@@ -205,7 +205,7 @@ def new_record(
         "HostConfig": host_config,
         "Mounts": [],
         "RestartCount": 0,
-        "Driver": services.images.layers.driver,
+        "Driver": services.images.layers.stacked_by,
         "Platform": "linux",
         "LogPath": log_path(directory, container_id, driver) if driver == "json-file" else "",
         "HostsPath": f"{directory}/hosts",

@@ -34,15 +34,20 @@ if TYPE_CHECKING:
     from jubako.containers.model import ContainerRecord, HostConfig
     from jubako.containers.services import Services
     from jubako.containers.table import Container
+    from jubako.images.layers.mounts import LayerMounts
     from jubako.networks.model import Endpoint
     from jubako.runtime import Process, Stdio
 
 
 class Setup:
-    """One start of one container; the steps leave their results in the attributes."""
+    """One start of one container; the steps leave their results in the attributes.
 
-    def __init__(self, services: Services, container: Container):
+    lasting: the process lives as long as the container, so others may share what it has mounted.
+    """
+
+    def __init__(self, services: Services, container: Container, *, lasting: bool = False):
         self._services = services
+        self._lasting = lasting
         self._container = container
         self._record = container.record
         self._directory = services.directory(container.id)
@@ -50,6 +55,7 @@ class Setup:
         self.endpoint: Endpoint | None = None
         self._shared: dict[str, int] = {}
         self.host_mounts = -1
+        self.layer_mounts: LayerMounts | None = None
         self._netns_fd = -1
         self._network_path: str | None = None
         self._links: list[Link] = []
@@ -75,6 +81,14 @@ class Setup:
         ns.unshare(ns.CLONE_NEWNS, why="what the monitor mounts is not seen by the host")
         why = "what the host mounts is still seen here, but not the other way round"
         mount.mount("none", "/", "", mount.MS_REC | mount.MS_SLAVE, why=why)
+
+    def close(self) -> None:
+        """Let go of descriptors of mount namespaces, for a process that goes on without them."""
+        if self.host_mounts >= 0:
+            os.close(self.host_mounts)
+            self.host_mounts = -1
+        if self.layer_mounts is not None:
+            self.layer_mounts.close()
 
     def leave_mounts(self) -> None:
         """Back to the host's mount namespace: the one of our own dies, with all that it holds."""
@@ -149,6 +163,17 @@ class Setup:
 
     # file systems
 
+    def _open_layer_mounts(self) -> LayerMounts:
+        """Where EROFS layers are mounted; this process keeps that for as long as it lives."""
+        if self.layer_mounts is None:
+            from jubako.images.layers import mounts as layer_mounts
+
+            store, link = self._services.store, ""
+            if self._lasting:
+                link = f"{store.run_directory(self._container.id)}/{layer_mounts.LINK}"
+            self.layer_mounts = layer_mounts.LayerMounts(store, link=link, host=self.host_mounts)
+        return self.layer_mounts
+
     def mount_rootfs(self) -> None:
         os.makedirs(self.rootfs, mode=0o755, exist_ok=True)
         self._services.images.layers.mount(
@@ -156,6 +181,7 @@ class Setup:
             f"{self._directory}/upper",
             f"{self._directory}/work",
             self.rootfs,
+            mounts=self._open_layer_mounts,
             why="the layers of the image, and on top a directory for what the container writes",
         )
         if self._container.started.startswith("0001"):
@@ -177,7 +203,9 @@ class Setup:
     def _mount_image(self, image_id: str, target: str) -> None:
         images = self._services.images
         why = "the files of another image, read-only"
-        images.layers.mount_view(images.diff_ids(image_id), target, why=why)
+        images.layers.mount_view(
+            images.diff_ids(image_id), target, mounts=self._open_layer_mounts, why=why
+        )
 
     def _holders(self, volume: str) -> Iterator[tuple[int, str]]:
         """Running containers that have a volume: init's PID, and where the volume is mounted."""

@@ -90,7 +90,7 @@ class ImageService:
 
     def layer_paths(self, image_id: str) -> Names:
         """The directories of the image's layers, the topmost first.  Raises NotFound."""
-        return [f"{self.layers.path(diff)}/diff" for diff in reversed(self.diff_ids(image_id))]
+        return self.layers.shown_paths(self.diff_ids(image_id))
 
     def use(self, image_id: str) -> None:
         """Note that the image was used now; to be called in the transaction that makes a container.

@@ -63,7 +63,7 @@ def inspect(images: ImageService, reference: str) -> dict[str, Any]:
         "Architecture": config.get("architecture") or "",
         "Os": config.get("os") or "linux",
         "Size": row["size_bytes"],
-        "GraphDriver": {"Data": _graph_data(images, diff_ids), "Name": images.layers.driver},
+        "GraphDriver": {"Data": _graph_data(images, diff_ids), "Name": images.layers.stacked_by},
         "RootFS": {"Type": "layers", "Layers": diff_ids} if diff_ids else {"Type": "layers"},
         "Metadata": {
             "LastTagTime": ZERO if tagged_ns is None else format_ns(tagged_ns),
@@ -87,7 +87,7 @@ def _config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _graph_data(images: ImageService, diff_ids: list[str]) -> dict[str, str]:
-    paths = [f"{images.layers.path(diff_id)}/diff" for diff_id in reversed(diff_ids)]
+    paths = images.layers.shown_paths(diff_ids)
     data = {"LowerDir": ":".join(paths[1:])} if len(paths) > 1 else {}
     if paths:
         data["UpperDir"] = paths[0]

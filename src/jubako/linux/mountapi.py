@@ -113,9 +113,10 @@ _TARGET = "\0"
 _BELOW = "  # and all mounts below it"
 
 
-def _remember(fd: int, command: str) -> int:
+def remember(fd: int, command: str) -> int:
+    """Note the command that would have made the detached mount `fd`, but for its target; `fd`."""
     if trace.listening():
-        _detached[fd] = [command]
+        _detached[fd] = [f"{command} {_TARGET}"]
     return fd
 
 
@@ -202,7 +203,7 @@ def open_tree(dirfd: int, path: str, flags: int = OPEN_TREE_CLOEXEC, *, why: str
         raise KernelError("open_tree", get_errno(), path=_where(dirfd, path))
     if trace.listening():
         depth = "--rbind" if flags & AT_RECURSIVE else "--bind"
-        _remember(fd, f"mount {depth} {quote(_place(dirfd, path))} {_TARGET}")
+        remember(fd, f"mount {depth} {quote(_place(dirfd, path))}")
     return fd
 
 
@@ -266,6 +267,21 @@ def fsconfig_set_string(fs_fd: int, key: str, value: str) -> None:
     """Set an option to a string of at most 255 bytes."""
     if _fsconfig(fs_fd, FSCONFIG_SET_STRING, encode(key), encode(value), 0) < 0:
         raise _fail("fsconfig", fs_fd, f"{key}={value}")
+
+
+def fsconfig_set_path(fs_fd: int, key: str, path: str, opened: list[int]) -> None:
+    """Set an option to a path, which may be longer than a string's limit.
+
+    Such a path is named by a descriptor, which is added to `opened`: the caller closes it after
+    `fsconfig_create`.
+    """
+    if len(os.fsencode(path)) > MAX_STRING_BYTES:
+        try:
+            opened.append(os.open(path, os.O_PATH | os.O_CLOEXEC))
+        except OSError as error:
+            raise KernelError.from_oserror("open", error, path=path) from error
+        path = f"/proc/self/fd/{opened[-1]}"
+    fsconfig_set_string(fs_fd, key, path)
 
 
 def fsconfig_set_fd(fs_fd: int, key: str, fd: int) -> None:
@@ -357,8 +373,8 @@ def new_mount(
                 fsconfig_set_flag(fs_fd, key)
         fsconfig_create(fs_fd, fstype)
         words = f"-o {quote(options)} " if options else ""
-        command = f"mount -t {fstype} {words}{quote(source or fstype)} {_TARGET}"
-        return _remember(fsmount(fs_fd, attributes, fstype), command)
+        command = f"mount -t {fstype} {words}{quote(source or fstype)}"
+        return remember(fsmount(fs_fd, attributes, fstype), command)
     finally:
         os.close(fs_fd)
 
@@ -404,5 +420,5 @@ def overlay(
     made = overlayfs.make(lower, upper, work, options or {}, attributes, why=why)
     if trace.listening():
         words = quote(overlayfs.option_words(lower, upper, work, options or {}))
-        _remember(made, f"mount -t overlay -o {words} overlay {_TARGET}")
+        remember(made, f"mount -t overlay -o {words} overlay")
     return made

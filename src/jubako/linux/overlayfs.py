@@ -63,7 +63,7 @@ def make(
         opened: list[int] = []
         try:
             try:
-                _set_path(fs_fd, "lowerdir+", lower[0], opened)
+                mountapi.fsconfig_set_path(fs_fd, "lowerdir+", lower[0], opened)
             except KernelError as error:
                 # An unknown parameter and a bad directory both give EINVAL: ask for one that is
                 # certainly good.
@@ -77,14 +77,6 @@ def make(
             for fd in opened:
                 os.close(fd)
     return _by_descriptor(lower, upper, work, options, attributes, why)
-
-
-def _set_path(fs_fd: int, key: str, path: str, opened: list[int]) -> None:
-    """A path that is too long for fsconfig is named by a descriptor, which goes to `opened`."""
-    if len(os.fsencode(path)) > mountapi.MAX_STRING_BYTES:
-        opened.append(_open(path))
-        path = f"/proc/self/fd/{opened[-1]}"
-    mountapi.fsconfig_set_string(fs_fd, key, path)
 
 
 def _open(path: str) -> int:
@@ -116,10 +108,10 @@ def _configure(
 ) -> int:
     mountapi.fsconfig_set_string(fs_fd, "source", "overlay")
     for layer in lower[1:]:
-        _set_path(fs_fd, "lowerdir+", layer, opened)
+        mountapi.fsconfig_set_path(fs_fd, "lowerdir+", layer, opened)
     if upper is not None and work is not None:
-        _set_path(fs_fd, "upperdir", upper, opened)
-        _set_path(fs_fd, "workdir", work, opened)
+        mountapi.fsconfig_set_path(fs_fd, "upperdir", upper, opened)
+        mountapi.fsconfig_set_path(fs_fd, "workdir", work, opened)
     for key, value in options.items():
         if value is None:
             mountapi.fsconfig_set_flag(fs_fd, key)

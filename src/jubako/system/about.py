@@ -6,6 +6,7 @@ import os
 
 from jubako.containers.logs.options import DRIVERS
 from jubako.containers.times import now
+from jubako.errors import Unsupported
 from jubako.linux.cgroups import detect
 from jubako.linux.cgroups.support import supports
 from jubako.store import settings
@@ -80,8 +81,7 @@ def info(services: Services, containers: ContainerService) -> dict[str, Any]:
         "ContainersStopped": sum(counts.values())
         - sum(counts.get(status, 0) for status in ("running", "restarting", "paused")),
         "Images": len(services.images.list(all=True)),
-        "Driver": services.images.layers.driver,
-        "DriverStatus": [["Backing Filesystem", _filesystem(services.store.path)]],
+        **_storage(services),
         "Plugins": {
             "Volume": ["local"],
             "Network": ["bridge", "host", "null"],
@@ -141,6 +141,22 @@ def info(services: Services, containers: ContainerService) -> dict[str, Any]:
         "CDISpecDirs": list(chosen.cdi_spec_dirs),
         "Warnings": _warnings(layout),
     }
+
+
+def _storage(services: Services) -> dict[str, Any]:
+    """The driver that makes new layers, why it does, and by which driver each layer was made."""
+    status = [["Backing Filesystem", _filesystem(services.store.path)]]
+    try:
+        choice = services.images.layers.choice()
+    except Unsupported as exc:  # the settings ask for what cannot be: pulls fail, info does not
+        name, reason = settings.load(services.store.path).storage_driver, exc.message
+    else:
+        name, reason = choice.name, choice.reason
+    status.append(["Chosen because", reason])
+    query = "SELECT driver, count(*) FROM layers GROUP BY driver ORDER BY driver"
+    counts = [f"{count} {driver}" for driver, count in services.store.db.execute(query)]
+    status.append(["Layers", ", ".join(counts) or "0"])
+    return {"Driver": name, "DriverStatus": status}
 
 
 def _limits(layout: Layout) -> dict[str, bool]:

@@ -19,13 +19,8 @@ from jubako.linux import ns, pidfd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import TypeVar
-
     from jubako.containers.services import Services
     from jubako.containers.table import Container
-
-    T = TypeVar("T")
 
 _ROOT = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _TRIES = 3  # it may end, or start, between the look at its row and the entry
@@ -93,7 +88,7 @@ def _root_of(services: Services, container: Container) -> int | None:
         current = services.table.find(container.id)
         if current is None or current.pid != container.pid:
             return None
-        return _in_thread(lambda: _enter(handle))
+        return ns.in_thread(lambda: _enter(handle))
     except KernelError as exc:
         if exc.errno != errno.ESRCH:
             raise
@@ -110,7 +105,7 @@ def _enter(handle: int) -> int:
 
 
 def _mount_apart(services: Services, container: Container) -> tuple[int, int]:
-    return _in_thread(lambda: _mount(services.store.path, container))
+    return ns.in_thread(lambda: _mount(services.store.path, container))
 
 
 def _mount(store: str, container: Container) -> tuple[int, int]:
@@ -150,27 +145,5 @@ def _mount(store: str, container: Container) -> tuple[int, int]:
             os.close(namespace)
         raise
     finally:
-        if setup.host_mounts >= 0:
-            os.close(setup.host_mounts)
+        setup.close()
         services.close()
-
-
-def _in_thread(work: Callable[[], T]) -> T:
-    """Do `work` in a thread that ends with it; returns its result, or raises its error."""
-    import threading
-
-    results: list[T] = []
-    errors: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            results.append(work())
-        except BaseException as exc:  # raised again in the caller's thread
-            errors.append(exc)
-
-    thread = threading.Thread(target=run, name="container-files")
-    thread.start()
-    thread.join()
-    if errors:
-        raise errors[0]
-    return results[0]

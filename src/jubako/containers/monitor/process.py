@@ -96,7 +96,7 @@ class Monitor:
         self._client = client
         self._restart = restart
         self._loop = EventLoop()
-        self._setup = Setup(services, container)
+        self._setup = Setup(services, container, lasting=True)
         self._process: Process | None = None
 
     def main(self) -> None:
@@ -233,6 +233,7 @@ class Monitor:
             pidfd=process.pidfd,
             listener=attach_socket,
             host_mounts=setup.host_mounts,
+            layer_mounts=-1 if setup.layer_mounts is None else setup.layer_mounts.descriptor,
             lock_fd=self._lock_fd,
             started_s=time.monotonic(),
             delay_s=0.0 if self._restart is None else self._restart.delay_s,

@@ -75,6 +75,8 @@ def _replace(supervisor: Supervisor, clients: list[list[int]]) -> None:
         "host_mounts": supervisor.host_mounts,
         "lock": supervisor.lock_fd,
     }
+    if supervisor.layer_mounts >= 0:
+        fds["layer_mounts"] = supervisor.layer_mounts
     state = {
         "root": supervisor.root,
         "container_id": supervisor.container_id,
@@ -122,6 +124,7 @@ def main() -> None:
             pidfd=fds["pidfd"],
             listener=socket.socket(fileno=fds["listener"]),
             host_mounts=fds["host_mounts"],
+            layer_mounts=fds.get("layer_mounts", -1),
             lock_fd=fds["lock"],
             started_s=state["started_s"],
             delay_s=state["delay_s"],

@@ -47,9 +47,11 @@ class Supervisor:
     """Serves one running container.
 
     pid, pidfd: of its init, a child of this process.  listener: the attach socket.  host_mounts:
-    a descriptor of the host's mount namespace, to which the process returns at the end.  lock_fd:
-    of the monitor's lock.  started_s: when it was started, on the monotonic clock.  delay_s: how
-    long its restart policy waited before that, 0 if a user started it.
+    a descriptor of the host's mount namespace, to which the process returns at the end.
+    layer_mounts: of that in which the container's layers are mounted, -1 without; it stays open as
+    long as the process lives.  lock_fd: of the monitor's lock.  started_s: when it was started, on
+    the monotonic clock.  delay_s: how long its restart policy waited before that, 0 if a user
+    started it.
     services: opens the services of the root; called when they are needed.  root: of the store.
     """
 
@@ -65,6 +67,7 @@ class Supervisor:
         pidfd: int,
         listener: socket.socket,
         host_mounts: int,
+        layer_mounts: int,
         lock_fd: int,
         started_s: float,
         delay_s: float,
@@ -78,6 +81,7 @@ class Supervisor:
         self.pidfd = pidfd
         self.listener = listener
         self.host_mounts = host_mounts
+        self.layer_mounts = layer_mounts
         self.lock_fd = lock_fd
         self.started_s = started_s
         self.delay_s = delay_s

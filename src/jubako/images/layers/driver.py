@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 
@@ -10,10 +10,12 @@ class LayerDriver(Protocol):
     """Turns a layer's tar into something overlayfs can use as a lower directory, and back.
 
     Life cycle of one layer: `unpack` into an empty directory that nobody else sees; the store
-    checks the digest, makes it durable and renames it; from then on it never changes; `archive` as
-    often as needed; `remove`.  Drivers keep no state of their own and know no names of layers.
+    checks the digest, lets it be made durable and renames it; from then on it never changes;
+    `archive` as often as needed; in the end the store deletes the directory.  Drivers keep no state
+    of their own and know no names of layers; several threads may use one.
 
         driver.unpack(stream, "/root/layers/.ingest/7-0")   # returns bytes of content
+        driver.make_durable(["/root/layers/.ingest/7-0"])
         os.rename("/root/layers/.ingest/7-0", "/root/layers/<hex>")
         b"".join(driver.archive("/root/layers/<hex>"))      # the same tar, bit for bit
     """
@@ -32,6 +34,6 @@ class LayerDriver(Protocol):
         """The tar that was unpacked, bit for bit.  Raises IntegrityError, KernelError."""
         ...
 
-    def remove(self, directory: str) -> None:
-        """Delete a layer; idempotent."""
+    def make_durable(self, directories: Sequence[str]) -> None:
+        """Once this returns, all of these layers survive a power failure.  Raises KernelError."""
         ...

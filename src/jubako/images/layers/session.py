@@ -6,7 +6,7 @@ import os
 
 from jubako.errors import IntegrityError, KernelError
 from jubako.images.layers.temporary import LOCK, temporary_directory
-from jubako.linux.atomic import fsync_dir, syncfs
+from jubako.linux.atomic import fsync_dir
 from jubako.linux.removal import remove_tree
 from jubako.store import point
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import sqlite3
 
     from jubako.images.layers import LayerStore
+    from jubako.images.layers.driver import LayerDriver
     from jubako.images.stream import LayerStream
     from jubako.oci.digest import Digest
     from jubako.store import Store
@@ -55,9 +56,11 @@ class Session:
         self._layers = layers
         self._lock = store.lock(LOCK, shared=True)
         self._directories: list[tuple[str, int]] = []
+        self._driver: LayerDriver
 
     def __enter__(self) -> Session:
         self._store.directory("layers")
+        self._driver = self._layers.layer_driver()
         self._lock.acquire()
         return self
 
@@ -86,7 +89,7 @@ class Session:
         self._directories.append((path, fd))
         point("images.layer.begin")
         os.mkdir(f"{path}/layer", 0o700)
-        size = self._layers.layer_driver().unpack(stream, f"{path}/layer")
+        size = self._driver.unpack(stream, f"{path}/layer")
         point("images.layer.extracted")
         staged = StagedLayer(stream.diff_id(), size, stream.tar_bytes, f"{path}/layer")
         return self._checked(staged, expected)
@@ -111,8 +114,7 @@ class Session:
         if not new:
             return
         directory = f"{self._store.path}/layers"
-        # One pass over the file system costs less than an fsync for each of thousands of files.
-        syncfs(directory)
+        self._driver.make_durable([layer.directory for layer in new if layer.directory is not None])
         point("images.layer.synced")
         for layer in new:
             target = self._layers.path(layer.diff_id)
@@ -122,7 +124,7 @@ class Session:
                 if not os.path.isdir(target):
                     raise KernelError.from_oserror("rename", exc, path=target) from exc
                 # Another process made the same layer, or one that was killed before its row was
-                # written: either is complete and has the same content.
+                # written: either is complete and has the same content, maybe by another driver.
             point("images.layer.renamed")
         fsync_dir(directory)
 
@@ -133,5 +135,10 @@ class Session:
                 db.execute(
                     "INSERT OR IGNORE INTO layers (diff_id, driver, size_bytes, tar_bytes)"
                     " VALUES (?, ?, ?, ?)",
-                    (layer.diff_id, self._layers.driver, layer.size_bytes, layer.tar_bytes),
+                    (
+                        layer.diff_id,
+                        self._layers.driver_of(layer.diff_id),
+                        layer.size_bytes,
+                        layer.tar_bytes,
+                    ),
                 )
