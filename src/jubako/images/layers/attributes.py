@@ -10,10 +10,24 @@ from jubako.images.layers.whiteout import CONTROL_XATTRS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from jubako.images.tar import Entry
 
 # Not the image's business: labels are the host's policy, and overlayfs obeys the others.
 IGNORED = (b"security.selinux", *CONTROL_XATTRS)
+
+
+def wanted(entry: Entry) -> Iterator[tuple[bytes, bytes]]:
+    """The entry's attributes that are the image's business.
+
+    Raises InvalidArgument for a name that no attribute can have.
+    """
+    for key, value in entry.xattrs.items():
+        if b"\0" in key:
+            raise InvalidArgument(f"{os.fsdecode(entry.name)!r}: attribute with a zero byte")
+        if not key.startswith(IGNORED):
+            yield key, value
 
 
 def set_xattrs(where: int | bytes, entry: Entry) -> None:
@@ -21,11 +35,7 @@ def set_xattrs(where: int | bytes, entry: Entry) -> None:
 
     What the file system cannot hold or this kind of file may not have is left out, as in Docker.
     """
-    for key, value in entry.xattrs.items():
-        if key.startswith(IGNORED):
-            continue
-        if b"\0" in key:
-            raise InvalidArgument(f"{os.fsdecode(entry.name)!r}: attribute with a zero byte")
+    for key, value in wanted(entry):
         try:
             if isinstance(where, int):
                 os.setxattr(where, key, value)

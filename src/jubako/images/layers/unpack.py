@@ -23,6 +23,15 @@ import stat
 from jubako.errors import InvalidArgument, KernelError
 from jubako.images.layers import whiteout
 from jubako.images.layers.attributes import drop_default_acl, set_xattrs
+from jubako.images.layers.members import (
+    OPAQUE_MARK,
+    ROOT_MARK,
+    check_device,
+    check_owner,
+    check_root,
+    hard_link_target,
+    invalid_hard_link,
+)
 from jubako.images.layers.parents import Parents
 from jubako.images.layers.paths import DIRECTORY_FLAGS, clean, walk
 from jubako.images.layers.split import FILE_NAME, SplitWriter, rewrite
@@ -48,12 +57,8 @@ if TYPE_CHECKING:
     Buffer = bytes | memoryview
 
 _MAX_KEPT_BYTES = 512 << 20  # of what must be remembered to the end: directories and whiteouts
-_KEPT_OVERHEAD = 400  # of each, in Python's objects
+_KEPT_OVERHEAD = 400  # of each directory, in Python's objects
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_MAX_ID = (1 << 32) - 2  # the next one means "leave it" to chown(2)
-
-ROOT_MARK = "root"  # beside `diff`: the archive has an entry for the root directory
-OPAQUE_MARK = "opaque"  # beside `diff`: no layer below this one shows
 _SHADOWED = "shadowed"
 
 
@@ -106,8 +111,7 @@ class _Unpacker:
         os.fchmod(self._root, 0o755)
         self._parents = Parents(self._root, limits.max_entries)
         self._directories: dict[bytes, Entry] = {}
-        self._whiteouts: list[tuple[bytes, bytes]] = []
-        self._opaque: list[bytes] = []
+        self._whiteouts = whiteout.Whiteouts(self._keep)
         self._inodes = array.array("Q")  # of the file of each payload in `split`
         self.shadowed = 0
         self.size = 0
@@ -124,19 +128,15 @@ class _Unpacker:
             self.current = name = entry.name
             path = clean(name, name)
             parent_path, _, base = path.rpartition(b"/")
-            if base.startswith(whiteout.PREFIX) or b"/.wh." in path or path.startswith(b".wh."):
-                self._whiteout(parent_path, base, path)
+            if whiteout.concerns(path, base):
+                self._whiteouts.add(path)
                 self._to_split(reader)
                 continue
             if not path:
-                if entry.kind != DIRECTORY:
-                    raise InvalidArgument(f"{name!r}: the root of an archive is a directory")
+                check_root(entry)
                 self._keep_directory(b"", entry)
                 continue
-            if not (0 <= entry.uid <= _MAX_ID and 0 <= entry.gid <= _MAX_ID):
-                raise InvalidArgument(
-                    f"{os.fsdecode(path)!r}: owner {entry.uid}:{entry.gid} is out of range"
-                )
+            check_owner(entry, path)
             parent = self._parents.get(parent_path)
             kind = entry.kind
             if kind == REGULAR:
@@ -207,12 +207,16 @@ class _Unpacker:
         self._keep_directory(path, entry)
 
     def _keep_directory(self, path: bytes, entry: Entry) -> None:
-        self._keep(len(path) + sum(len(key) + len(value) for key, value in entry.xattrs.items()))
+        self._keep(
+            _KEPT_OVERHEAD
+            + len(path)
+            + sum(len(key) + len(value) for key, value in entry.xattrs.items())
+        )
         entry.name = path  # one copy is enough
         self._directories[path] = entry
 
     def _keep(self, size: int) -> None:
-        self._kept_bytes += size + _KEPT_OVERHEAD
+        self._kept_bytes += size
         if self._kept_bytes > _MAX_KEPT_BYTES:
             raise InvalidArgument(
                 f"the names of the archive's directories take more than {_MAX_KEPT_BYTES} bytes"
@@ -229,11 +233,7 @@ class _Unpacker:
         self._set_owner_and_times(entry, parent, base)
 
     def _hard_link(self, entry: Entry, path: bytes, parent: int, base: bytes) -> None:
-        target = clean(entry.link, entry.name)
-        if not target or b".wh." in target and whiteout.PREFIX in target.split(b"/")[-1][:4]:
-            raise InvalidArgument(
-                f"invalid hard link {os.fsdecode(path)!r} -> {os.fsdecode(entry.link)!r}"
-            )
+        target = hard_link_target(entry, path)
         if target == path:
             return  # GNU tar writes this when a file is named twice on its command line
         target_parent, _, target_base = target.rpartition(b"/")
@@ -260,20 +260,12 @@ class _Unpacker:
         except OSError as exc:
             if exc.errno not in (errno.ENOENT, errno.ENOTDIR, errno.EPERM, errno.ELOOP):
                 raise
-            raise InvalidArgument(
-                f"invalid hard link {os.fsdecode(path)!r} -> {os.fsdecode(entry.link)!r}: "
-                f"{os.strerror(exc.errno)}"
-            ) from exc
+            raise invalid_hard_link(entry, path, os.strerror(exc.errno)) from exc
 
     def _device(self, entry: Entry, parent: int, base: bytes) -> None:
         mode = {CHARACTER: stat.S_IFCHR, BLOCK: stat.S_IFBLK, FIFO: stat.S_IFIFO}[entry.kind]
-        if entry.kind != FIFO and not (0 <= entry.major < 1 << 32 and 0 <= entry.minor < 1 << 32):
-            raise InvalidArgument(f"{os.fsdecode(self.current)!r}: no such device number")
+        check_device(entry)
         device = 0 if entry.kind == FIFO else os.makedev(entry.major, entry.minor)
-        if entry.kind == CHARACTER and device == 0:
-            raise InvalidArgument(
-                f"{os.fsdecode(self.current)!r}: character device 0/0 would hide a file"
-            )
         try:
             os.mknod(base, mode | 0o600, device, dir_fd=parent)
         except FileExistsError:
@@ -290,22 +282,6 @@ class _Unpacker:
             set_xattrs(b"/proc/self/fd/%d/%s" % (parent, base), entry)
         times = (entry.mtime_ns, entry.mtime_ns)
         os.utime(base, ns=times, dir_fd=parent, follow_symlinks=False)
-
-    def _whiteout(self, parent: bytes, base: bytes, path: bytes) -> None:
-        self._keep(len(path))
-        if base == whiteout.OPAQUE:
-            self._opaque.append(parent)
-        elif base.startswith(whiteout.META_PREFIX) or path.startswith(whiteout.META_PREFIX):
-            return  # AUFS's own files
-        elif not base.startswith(whiteout.PREFIX):
-            raise InvalidArgument(
-                f"{os.fsdecode(path)!r}: names that begin with .wh. are those of whiteouts"
-            )
-        else:
-            name = base[len(whiteout.PREFIX) :]
-            if name in (b"", b".", b".."):
-                raise InvalidArgument(f"{os.fsdecode(path)!r}: a whiteout without a name")
-            self._whiteouts.append((parent, name))
 
     # --- the same name twice ----------------------------------------------------------------------
 
@@ -368,9 +344,9 @@ class _Unpacker:
     # --- at the end ------------------------------------------------------------------------------
 
     def _finish(self) -> None:
-        for parent_path, name in self._whiteouts:
+        for parent_path, name in self._whiteouts.hidden():
             self._apply_whiteout(parent_path, name)
-        for path in self._opaque:
+        for path in self._whiteouts.opaque():
             if not path:
                 # The kernel merges the roots of all layers whatever their attributes say.
                 self._mark(OPAQUE_MARK)
@@ -421,10 +397,7 @@ class _Unpacker:
                 return  # something else has taken its place
             raise
         try:
-            if not (0 <= entry.uid <= _MAX_ID and 0 <= entry.gid <= _MAX_ID):
-                raise InvalidArgument(
-                    f"{os.fsdecode(path)!r}: owner {entry.uid}:{entry.gid} is out of range"
-                )
+            check_owner(entry, path)
             os.fchown(fd, entry.uid, entry.gid)
             os.fchmod(fd, entry.mode)
             if entry.xattrs:
