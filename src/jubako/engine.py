@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from jubako.containers import ContainerService
     from jubako.images import ImageService
+    from jubako.images.registries import RegistryService
     from jubako.networks import NetworkService
     from jubako.system import SystemService
     from jubako.volumes import VolumeService
@@ -36,6 +37,7 @@ class Engine:
         self.store = Store(root)
         self._services = Services(self.store)
         self._containers: ContainerService | None = None
+        self._registries: RegistryService | None = None
         self._system: SystemService | None = None
 
     def __enter__(self) -> Engine:
@@ -71,6 +73,15 @@ class Engine:
 
             self._containers = ContainerService(self._services)
         return self._containers
+
+    @property
+    def registries(self) -> RegistryService:
+        """Registries: login, logout, search, and lists of manifests."""
+        if self._registries is None:
+            from jubako.images.registries import RegistryService
+
+            self._registries = RegistryService(self.store)
+        return self._registries
 
     @property
     def system(self) -> SystemService:

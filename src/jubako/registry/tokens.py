@@ -17,6 +17,8 @@ from typing import Protocol
 from urllib.parse import urlencode, urlsplit
 
 from jubako.errors import InvalidArgument, Unauthorized, Unavailable
+from jubako.registry import refusals
+from jubako.registry.headers import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -159,32 +161,12 @@ def _refusal(where: str, answer: Answer, login: Login | None) -> Unauthorized | 
 
 
 def _reason(body: bytes, login: Login | None) -> str:
-    """`: text` of a refusal's JSON, shortened, without control characters and secrets."""
-    try:
-        answer = json.loads(body)
-    except (ValueError, RecursionError):
-        return ""
-    text = _message(answer)
+    """`: text` of a refusal's body, without secrets."""
+    _, text = refusals.parse(body)
     for secret in login.secrets() if login is not None else ():
         text = text.replace(secret, "***")
-    text = "".join(char if char.isprintable() else " " for char in text[:_MAX_REASON]).strip()
+    text = printable(text, _MAX_REASON)
     return f": {text}" if text else ""
-
-
-def _message(answer: Any) -> str:
-    """The sentence of one of the shapes in use.
-
-    `errors: [{message}]` is the registry's, `error_description` OAuth2's, `details` Docker Hub's.
-    """
-    if not isinstance(answer, dict):
-        return ""
-    errors = answer.get("errors")
-    if isinstance(errors, list) and errors and isinstance(errors[0], dict):
-        answer = errors[0]
-    for key in ("message", "error_description", "details", "error"):
-        if isinstance(answer.get(key), str) and answer[key]:
-            return str(answer[key])
-    return ""
 
 
 def _read(where: str, body: bytes, now: float) -> Token:

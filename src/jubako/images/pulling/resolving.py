@@ -9,6 +9,7 @@ from __future__ import annotations
 from jubako.errors import IntegrityError, InvalidArgument, NotFound
 from jubako.images.config_check import MAX_CONFIG_BYTES, parse_config
 from jubako.images.pulling.layer import Wanted
+from jubako.images.remote import read_blob
 from jubako.oci import platform as platforms
 from jubako.oci.digest import Digest
 from jubako.oci.manifest import MAX_MANIFEST_BYTES, Index, Manifest, choose, parse
@@ -159,17 +160,7 @@ class Resolver:
         row = self._images.store.db.execute(query, (descriptor.digest,)).fetchone()
         if row is not None:
             return str(row["config"]).encode()
-        if descriptor.size > MAX_CONFIG_BYTES:
-            raise InvalidArgument(f"{what}: more than {MAX_CONFIG_BYTES} bytes")
-        with self._repository.open_blob(descriptor) as stream:
-            data = b"".join(stream)
-        if len(data) != descriptor.size:
-            raise IntegrityError(
-                f"{what}: expected {descriptor.size} bytes, found {len(data)}",
-                subject=descriptor.digest,
-            )
-        descriptor.digest.check(data, "config")
-        return data
+        return read_blob(self._repository, descriptor, MAX_CONFIG_BYTES, what)
 
 
 def _check_size(found: Document, descriptor: Descriptor) -> None:
