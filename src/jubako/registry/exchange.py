@@ -1,0 +1,229 @@
+"""The requests of one client: authenticated, repeated where that helps, and in the end answered.
+
+What comes back from `send` is an answer that stands: not a 401 that credentials would turn into
+something else, and not a 429 or 5xx that was not tried often enough.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import threading
+
+from jubako.errors import Unavailable
+from jubako.registry import refusals
+from jubako.registry.auth import Authorizer
+from jubako.registry.failures import TransportFailure
+from jubako.registry.headers import parse_warnings
+from jubako.registry.retries import Tries, is_transient
+from jubako.registry.tokens import Answer
+from jubako.registry.transport import Transport, without_query
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from jubako.registry.credentials import CredentialSource
+    from jubako.registry.hosts import Endpoint, Hosts
+    from jubako.registry.transport import Reply
+
+    Body = bytes | Callable[[], Iterable[bytes]] | None
+    OnRetry = Callable[[str, float], None]
+
+_MIRROR_ATTEMPTS = 1  # the next place to ask is the better second try
+_NO_SCHEME = frozenset((400, 497))  # what servers of https answer to http
+
+
+class Exchange:
+    """Safe for threads.
+
+    on_retry: told why and for how many seconds before each wait.  on_warning: told once what a
+    registry wants its users to know.  offline: see `Authorizer`.
+    """
+
+    def __init__(
+        self,
+        hosts: Hosts,
+        credentials: CredentialSource,
+        *,
+        on_retry: OnRetry | None = None,
+        on_warning: Callable[[str], None] | None = None,
+        offline: bool = False,
+    ):
+        self.hosts = hosts
+        self.authorizer = Authorizer(self._ask, credentials, offline=offline)
+        self._transport = Transport(hosts)
+        self._on_retry = on_retry
+        self._on_warning = on_warning
+        self._closing = threading.Event()
+        self._lock = threading.Lock()
+        self._resolved: dict[str, Endpoint] = {}
+        self._answered: set[str] = set()
+        self._warned: set[str] = set()
+
+    def send(
+        self,
+        endpoint: Endpoint,
+        method: str,
+        url: str,
+        scopes: tuple[str, ...],
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        tries: Tries | None = None,
+    ) -> Reply:
+        """The answer to a request, which is repeated until one stands.
+
+        endpoint: one that `resolve` gave.  url: something there.  scopes: what a token must allow.
+        tries: those of a longer undertaking.  Raises Unavailable with the reason of the last try.
+        """
+        return self._persist(
+            lambda: self.send_once(endpoint, method, url, scopes, headers=headers, body=body),
+            f'{method.capitalize()} "{without_query(url)}"',
+            tries or self.tries(endpoint),
+            endpoint.base,
+        )
+
+    def send_once(
+        self,
+        endpoint: Endpoint,
+        method: str,
+        url: str,
+        scopes: tuple[str, ...],
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: Body = None,
+    ) -> Reply:
+        """The same without repetitions, but those with credentials.
+
+        body: of an iterable, a function that begins it anew.  Raises TransportFailure.
+        """
+        attempt = self.authorizer.attempt(endpoint.base, endpoint.domain, scopes)
+        while True:
+            credentials = attempt.headers()
+            reply = self._transport.send(
+                method,
+                url,
+                {**(headers or {}), **credentials},
+                body() if callable(body) else body,
+            )
+            reply.secrets = _secrets(credentials.get("Authorization", ""))
+            self._note(endpoint, reply)
+            if reply.status != 401:
+                return reply
+            if not attempt.challenged(reply.header_list("WWW-Authenticate")):
+                return reply
+            reply.close()
+
+    def send_away(self, method: str, url: str, headers: Mapping[str, str], body: Body) -> Reply:
+        """A request without credentials, to where a registry has sent us."""
+        return self._transport.send(method, url, headers, body() if callable(body) else body)
+
+    def tries(self, endpoint: Endpoint | None = None) -> Tries:
+        """The tries that one undertaking has at an endpoint."""
+        few = endpoint is not None and endpoint.mirror
+        return Tries(_MIRROR_ATTEMPTS if few else self.hosts.attempts, self._sleep, self._on_retry)
+
+    def resolve(self, endpoint: Endpoint) -> Endpoint:
+        """The endpoint by the scheme that it speaks: only an insecure one can be in doubt.
+
+        Raises Unavailable if it answers neither by https nor by http.
+        """
+        if not endpoint.in_doubt:
+            return endpoint
+        with self._lock:
+            known = self._resolved.get(endpoint.base)
+        if known is None:
+            known = self._probe(endpoint)
+            with self._lock:
+                self._resolved[endpoint.base] = known
+        return endpoint.at(known)
+
+    def close(self) -> None:
+        """Ends all that is under way."""
+        self._closing.set()
+        self._transport.close()
+
+    def _probe(self, endpoint: Endpoint) -> Endpoint:
+        url = f"{endpoint.base}/v2/"
+        try:
+            self._transport.send("GET", url, {}, follow=False).close()
+            return endpoint
+        except TransportFailure as exc:
+            if not exc.plain:
+                raise _unavailable(f'Get "{url}"', exc) from exc
+            first = exc
+        plain = endpoint.over_http()
+        try:
+            self._transport.send("GET", f"{plain.base}/v2/", {}, follow=False).close()
+        except TransportFailure as exc:
+            raise _unavailable(f'Get "{url}"', first) from exc
+        return plain
+
+    def _persist(self, send: Callable[[], Reply], what: str, tries: Tries, origin: str) -> Reply:
+        while True:
+            try:
+                reply = send()
+            except TransportFailure as exc:
+                # A host that never answered will not for being asked again; one that did, may.
+                if (exc.transient or origin in self._answered) and tries.again(exc.reason):
+                    continue
+                raise _unavailable(what, exc) from exc
+            if not is_transient(reply.status):
+                return reply
+            wait = reply.header("Retry-After")
+            refusal = refusals.read(reply)
+            if not tries.again(refusal.text, wait):
+                raise refusals.exhausted(what, reply.status, refusal, wait)
+
+    def _ask(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, limit: int
+    ) -> Answer:
+        """How the authorizer reaches a token server."""
+        what = f'{method.capitalize()} "{without_query(url)}"'
+        tries = self.tries()
+        while True:
+            try:
+                reply = self._persist(
+                    lambda: self._transport.send(method, url, headers, body, follow=False),
+                    what,
+                    tries,
+                    "",
+                )
+                found = reply.read(limit)
+            except TransportFailure as exc:
+                if not tries.again(exc.reason):
+                    raise _unavailable(what, exc) from exc
+                continue
+            return Answer(reply.status, {}, found)
+
+    def _note(self, endpoint: Endpoint, reply: Reply) -> None:
+        self._answered.add(endpoint.base)
+        if self._on_warning is None:
+            return
+        for text in parse_warnings(reply.header_list("Warning")):
+            with self._lock:
+                new = text not in self._warned
+                self._warned.add(text)
+            if new:
+                self._on_warning(text)
+
+    def _sleep(self, seconds: float) -> None:
+        if self._closing.wait(seconds):
+            raise Unavailable("the client of the registry was closed")
+
+
+def _unavailable(what: str, failure: TransportFailure) -> Unavailable:
+    return Unavailable(f"{what}: {failure.reason}")
+
+
+def _secrets(authorization: str) -> tuple[str, ...]:
+    """What of the header `Authorization` no message may repeat."""
+    scheme, _, text = authorization.partition(" ")
+    if scheme != "Basic":
+        return (text,) if text else ()
+    try:
+        password = base64.b64decode(text).decode().partition(":")[2]
+    except (binascii.Error, ValueError):
+        password = ""
+    return tuple(secret for secret in (text, password) if secret)
