@@ -26,7 +26,7 @@ from jubako.oci.reference import parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import Any
 
     Buffer = bytes | memoryview
@@ -109,7 +109,8 @@ def save(
     # The shared lock keeps the layers from being deleted while they are read.
     with images.store.lock("layers", shared=True):
         saved = choose(images, references, platform)
-        write(images, saved, out.write, format, there)
+        for piece in archive(images, saved, format, there):
+            out.write(piece)
         for image in saved:
             events.emit_saved(images.store, image.id)
 
@@ -164,18 +165,24 @@ def choose(
     return list(saved.values())
 
 
-def write(
+def archive(
     images: ImageService,
     saved: Sequence[SavedImage],
-    out: Callable[[Buffer], object],
     format: str = "docker",
     leave_out: frozenset[str] = frozenset(),
-) -> None:
-    """Write the archive of images, whose layers may not go away meanwhile.
+) -> Iterator[Buffer]:
+    """The archive of images, in pieces that are valid until the next step.
 
-    leave_out: diff IDs of layers that whoever reads it has.
+    leave_out: diff IDs of layers that whoever reads it has.  The others may not go away meanwhile.
     """
-    writer = TarWriter(out)
+    waiting: list[Buffer] = []
+    writer = TarWriter(waiting.append)
+
+    def written() -> bytes:
+        data = b"".join(waiting)
+        waiting.clear()
+        return data
+
     writer.add_directory(b"blobs/")
     writer.add_directory(b"blobs/sha256/")
     small: dict[str, bytes] = {}
@@ -190,23 +197,30 @@ def write(
             writer.add_file(name, small[digest])
         else:
             writer.add_header(Entry(name, size=layers[digest]))
-            for piece in images.layers.archive(digest):
-                out(piece)
+            yield written()
+            yield from images.layers.archive(digest)
             writer.pad(layers[digest])
+    for document, data in _documents(saved, format):
+        writer.add_file(document, data)
+    writer.close()
+    yield written()
+
+
+def _documents(saved: Sequence[SavedImage], format: str) -> Iterator[tuple[bytes, bytes]]:
+    """What follows the blobs, in alphabetical order."""
     index = {
         "schemaVersion": 2,
         "mediaType": media.OCI_INDEX,
         "manifests": [entry for image in saved for entry in image.index_entries()],
     }
-    writer.add_file(b"index.json", _json(index))
+    yield b"index.json", _json(index)
     if format == "docker":
-        writer.add_file(b"manifest.json", _json(_docker_manifest(saved)))
-    writer.add_file(b"oci-layout", b'{"imageLayoutVersion": "1.0.0"}')
+        yield b"manifest.json", _json(_docker_manifest(saved))
+    yield b"oci-layout", b'{"imageLayoutVersion": "1.0.0"}'
     if format == "docker":
         repositories = _repositories(saved)
         if repositories:
-            writer.add_file(b"repositories", _json(repositories))
-    writer.close()
+            yield b"repositories", _json(repositories)
 
 
 def _docker_manifest(saved: Iterable[SavedImage]) -> list[dict[str, Any]]:
