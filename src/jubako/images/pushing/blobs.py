@@ -219,7 +219,8 @@ class Sender:
                     raise _Stopped
                 yield chunk
 
-        self._repository.upload(source.digest, source.size_bytes, chunks)
+        digest = source.digest or (lambda: source.blob().digest)
+        self._repository.upload(digest, source.size_bytes, chunks)
         return source.blob()
 
     def _counter(self, layer: _Layer, total: int) -> Callable[[int], None]:
