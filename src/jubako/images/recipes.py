@@ -45,7 +45,7 @@ _MAX_THREADS = 8  # of one blob; several are made at a time
 
 def segmented_gzip(level: int = 1) -> str:
     """The recipe by which this engine compresses, with isal or, where that is missing, zlib."""
-    library = "zlib" if _isal() is None else "isal"
+    library = "zlib" if best_module() is zlib else "isal"
     return gzip(library, level, segment=SEGMENT_BYTES)
 
 
@@ -204,6 +204,11 @@ def _library(name: str) -> Any:
             hint="pip install isal",
         )
     return module
+
+
+def best_module() -> Any:
+    """isal where it is installed, else zlib, whose interface it has."""
+    return _isal() or zlib
 
 
 def _isal() -> Any:
