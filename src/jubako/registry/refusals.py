@@ -118,9 +118,14 @@ def error(reply: Reply, action: str, name: str, domain: str, *, missing: str = "
     status = reply.status
     if status in (401, 403):
         kind = Unauthorized if status == 401 else PermissionDenied
+        text = refusal.text
+        if action == "pull":  # the one case that Docker explains
+            text = (
+                f"pull access denied for {name}, repository does not exist or may require "
+                f"'docker login': {text}"
+            )
         return kind(
-            f"{action} access denied for {name}, repository does not exist or may require "
-            f"'docker login': {refusal.text}",
+            text,
             hint=f"log in with `jubako login{'' if domain == 'docker.io' else f' {domain}'}`",
             subject=name,
         )
