@@ -7,6 +7,7 @@ Everything else (tar, compression, threads) is loaded by the methods that use it
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 
 from jubako.errors import NotFound
 from jubako.images import events, records
@@ -14,11 +15,12 @@ from jubako.images.layers import LayerStore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
     from jubako.images.blobs import LayerBlobs
     from jubako.images.content import ContentStore
+    from jubako.images.layers.session import Session
     from jubako.images.progress import Progress
     from jubako.images.pulling import Plan, Pulled
     from jubako.images.pushing import Pushed
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
     Items = list[dict[str, Any]]
     Actions = list[dict[str, str]]
     Names = list[str]
+    AllPulled = list[Pulled]  # `list` is a method below
+    AllPushed = list[Pushed]
+    Findings = list[Finding]
 
 __all__ = ["ImageService", "LayerStore"]
 
@@ -175,6 +180,17 @@ class ImageService:
 
     # --- making ----------------------------------------------------------------------------------
 
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """A context in which layers are made and none is deleted; see `layers.Session`.
+
+        Before it, what killed processes left is deleted; after it, what others removed meanwhile.
+        """
+        self.recover()
+        with self.layers.session() as session:
+            yield session
+        self.recover()
+
     def import_tar(
         self,
         stream: Readable,
@@ -307,7 +323,7 @@ class ImageService:
         all_tags: bool = False,
         login: Login | None = None,
         progress: Progress | None = None,
-    ) -> list[Pulled]:
+    ) -> AllPulled:
         """Fetch an image, or all tags of a repository, from its registry.
 
         platform: `os/arch[/variant]`, default this machine's.  login: default what
@@ -356,7 +372,7 @@ class ImageService:
         platform: str | None = None,
         login: Login | None = None,
         progress: Progress | None = None,
-    ) -> list[Pushed]:
+    ) -> AllPushed:
         """Send an image, or all tags of a repository, to its registry.
 
         What was pulled is sent as it came; layers that the registry has are not sent.
@@ -373,7 +389,7 @@ class ImageService:
             progress=progress,
         )
 
-    def verify(self, references: Sequence[str] = (), *, repair: bool = False) -> list[Finding]:
+    def verify(self, references: Sequence[str] = (), *, repair: bool = False) -> Findings:
         """Check every digest and every layer on disk, of some images or of all; what is wrong.
 
         repair: make damaged layers again from the kept blobs.

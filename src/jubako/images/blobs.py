@@ -102,6 +102,15 @@ class LayerBlobs:
         finally:
             os.close(fd)
 
+    def unwanted(self) -> list[Digest]:
+        """Kept blobs that would not be kept if they came today: the setting has changed since."""
+        going = {"keep": f"= '{recipes.PLAIN}'", "rebuild": "!= ''", "drop": "IS NOT NULL"}
+        rows = self._store.db.execute(
+            f"SELECT digest FROM blobs WHERE recipe {going[self.policy]}"
+            " AND diff_id IN (SELECT diff_id FROM layers)"
+        )
+        return [digest for row in rows if self._content.exists(digest := Digest(row[0]))]
+
     def available(self, digest: Digest) -> bool:
         """Whether `open` has the bytes of a blob, kept or by a recipe."""
         return self._content.exists(digest) or self._buildable(digest) is not None

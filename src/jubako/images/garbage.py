@@ -1,7 +1,8 @@
 """Deleting layers and blobs that no image names, and what killed processes left.
 
 A temporary directory exists from before the first change until everything is deleted, so that a
-process killed in between leaves a trace, and `recover` knows that there is work.
+process killed in between leaves a trace, and `recover` knows that there is work.  Where others make
+images nothing is deleted; a trace is left on purpose then, and they find it when they are done.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from jubako.oci.digest import Digest
 
 _INGEST = ".ingest"
+# A damaged layer that was made again, for the containers that have it mounted: <hex>.replaced-<n>
+REPLACED = ".replaced-"
 # Images that were removed by force stay until the last container that uses them is gone.
 _FORGET = (
     "removed = 1 AND id NOT IN (SELECT image_id FROM containers) AND id NOT IN ("
@@ -33,38 +36,69 @@ _NAMED_BLOBS = (
     "SELECT digest FROM manifests",
     "SELECT digest FROM blobs",
 )
+# Containers that have their layers mounted now, or will have in a moment.
+_ACTIVE = "SELECT 1 FROM containers WHERE status IN ('running', 'paused', 'restarting') LIMIT 1"
 
 
-def collect(images: ImageService) -> None:
-    """See `ImageService.collect`."""
-    directory = f"{images.store.path}/layers"
+def collect(images: ImageService, *, thorough: bool = False) -> None:
+    """See `ImageService.collect`.
+
+    thorough: also what is only kept for speed: downloads that were interrupted, and blobs that the
+    setting `blobs` does not want any more.
+    """
     try:
         with images.store.lock(LOCK, timeout_s=0):
-            if not (_unused(images, directory) or _unnamed(images)):
-                return
-            trash, descriptor = temporary_directory(images.store, directory)
-            try:
-                with images.store.transaction() as db:
-                    db.execute(f"DELETE FROM images WHERE {_FORGET}")
-                    unused = [(row[0],) for row in db.execute(_UNUSED)]
-                    db.executemany("DELETE FROM layers WHERE diff_id = ?", unused)
-                    db.executemany("DELETE FROM blobs WHERE diff_id = ?", unused)
-                point("images.collect.forgotten")
-                for name in _unused(images, directory):
-                    os.rename(f"{directory}/{name}", f"{trash}/{name}")
-                    point("images.collect.renamed")
-                for digest in _unnamed(images):
+            _remove_partial(images, thorough)
+            if thorough:
+                for digest in images.blobs.unwanted():
                     images.content.remove(digest)
-            except BaseException:
-                os.close(descriptor)
-                raise
+            found = _take_out(images)
     except Unavailable:
-        return  # others make images: whoever ends last, or the next removal, collects
+        _leave_trace(images)
+        return
+    if found is not None:
+        trash, descriptor = found
+        try:
+            # Outside of the lock: deleting thousands of files takes a while.
+            remove_tree(trash)
+        finally:
+            os.close(descriptor)
+
+
+def _take_out(images: ImageService) -> tuple[str, int] | None:
+    """Forget what is unused and move it aside; None if there is nothing."""
+    directory = f"{images.store.path}/layers"
+    if not (_unused(images, directory) or _unnamed(images)):
+        return None
+    trash, descriptor = temporary_directory(images.store, directory)
     try:
-        # Outside of the lock: deleting thousands of files takes a while.
-        remove_tree(trash)
-    finally:
+        with images.store.transaction() as db:
+            db.execute(f"DELETE FROM images WHERE {_FORGET}")
+            unused = [(row[0],) for row in db.execute(_UNUSED)]
+            db.executemany("DELETE FROM layers WHERE diff_id = ?", unused)
+            db.executemany("DELETE FROM blobs WHERE diff_id = ?", unused)
+        point("images.collect.forgotten")
+        for name in _unused(images, directory):
+            os.rename(f"{directory}/{name}", f"{trash}/{name}")
+            point("images.collect.renamed")
+        for digest in _unnamed(images):
+            images.content.remove(digest)
+    except BaseException:
         os.close(descriptor)
+        raise
+    return trash, descriptor
+
+
+def _leave_trace(images: ImageService) -> None:
+    """Others make images.  Whoever of them is done last finds an abandoned directory."""
+    _, descriptor = temporary_directory(images.store, f"{images.store.path}/layers")
+    os.close(descriptor)
+
+
+def _remove_partial(images: ImageService, thorough: bool) -> None:
+    from jubako.images.pulling import partial
+
+    partial.remove_abandoned(images.store, 0 if thorough else partial.MAX_AGE_S)
 
 
 def _unused(images: ImageService, directory: str) -> set[str]:
@@ -73,7 +107,11 @@ def _unused(images: ImageService, directory: str) -> set[str]:
         there = set(os.listdir(directory)) - {_INGEST}
     except FileNotFoundError:
         return set()
-    return there - _named_layers(images.store.db)
+    unused = there - _named_layers(images.store.db)
+    replaced = {name for name in unused if REPLACED in name}
+    if replaced and images.store.db.execute(_ACTIVE).fetchone() is not None:
+        unused -= replaced
+    return unused
 
 
 def _named_layers(db: sqlite3.Connection) -> set[str]:

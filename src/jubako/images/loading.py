@@ -53,8 +53,7 @@ def load(
 ) -> list[str]:
     """See `ImageService.load`."""
     wanted_platform = None if platform is None else platforms.parse(platform)
-    images.recover()
-    with images.layers.session() as session:
+    with images.session() as session:
         archive = Archive(session, progress)
         archive.read(stream)
         point("images.load.read")

@@ -73,8 +73,7 @@ def import_tar(
     if wanted["os"] != "linux":
         raise InvalidArgument("operating system is not supported", subject=platform or "")
     defaults = clean_config(apply({}, changes))
-    images.recover()
-    with images.layers.session() as session, LayerStream(read_chunks(stream)) as layer:
+    with images.session() as session, LayerStream(read_chunks(stream)) as layer:
         staged = session.unpack(layer)
         created = format_ns(_now_ns() if created_ns is None else created_ns)
         history: History = {"created": created, "comment": message}
@@ -103,8 +102,7 @@ def commit(
     created_by = " ".join(container_config.get("Cmd") or ())
     defaults = clean_config(apply(container_config, changes))
     base = records.config_of(records.row(images.store, parent))
-    images.recover()
-    with images.layers.session() as session, LayerStream(read_chunks(stream)) as layer:
+    with images.session() as session, LayerStream(read_chunks(stream)) as layer:
         staged = session.unpack(layer)
         empty = staged.diff_id in EMPTY_LAYERS
         created = format_ns(_now_ns())
