@@ -15,7 +15,7 @@ class Event:
 
     status: `Pulling fs layer`, `Downloading`, `Pull complete`...: Docker's words, which its clients
     show.  id: the short digest of a layer, "" when it is about the whole image.  current, total:
-    bytes, None where there is nothing to count.
+    bytes, None where there is nothing to count; the first event of a layer may have a total alone.
     Called from one thread at a time, not always the same one; must return soon.
     """
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from jubako.cli.texts import container, image, network, system, volume
+from jubako.cli.texts import container, image, network, registry, system, volume
 from jubako.cli.texts.text import Text
 
 TEXTS: dict[str, Text] = {
     **container.TEXTS,
     **image.TEXTS,
     **network.TEXTS,
+    **registry.TEXTS,
     **system.TEXTS,
     **volume.TEXTS,
 }
@@ -17,6 +18,7 @@ GROUPS = {
     "completion": "Generate the autocompletion script for the specified shell",
     "container": "Manage containers",
     "image": "Manage images",
+    "manifest": "Manage image manifests and manifest lists",
     "network": "Manage networks",
     "system": "Manage Jubako",
     "volume": "Manage volumes",
@@ -36,16 +38,10 @@ LATER = {
     "compose": "start each container with `jubako run`",
     "context": "`--root` chooses between engines",
     "image build": "build a file system with other tools, then use `jubako import`",
-    "image pull": "use `jubako bootstrap`, `jubako load` or `jubako import`",
-    "login": "registries are not part of this version",
-    "logout": "registries are not part of this version",
-    "manifest": "registries are not part of this version",
     "network connect": "networks that users define are not part of this version",
     "network create": "networks that users define are not part of this version",
     "network disconnect": "networks that users define are not part of this version",
     "network rm": "networks that users define are not part of this version",
     "plugin": "there are no plugins",
-    "pull": "use `jubako bootstrap`, `jubako load` or `jubako import`",
-    "search": "registries are not part of this version",
     "swarm": "there is no swarm",
 }

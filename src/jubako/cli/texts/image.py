@@ -41,6 +41,24 @@ TEXTS = {
             "quiet": "Only show image IDs",
         },
     ),
+    "pull": Text(
+        "Download an image from a registry",
+        {
+            "all-tags": "Download all tagged images in the repository",
+            "disable-content-trust": "Skip image verification",
+            "dry-run": "Only show what would be downloaded",
+            "platform": "Set platform if server is multi-platform capable",
+            "quiet": "Suppress verbose output",
+        },
+    ),
+    "outdated": Text(
+        "List images and whether their registries have newer ones",
+        {
+            "format": LIST_FORMAT,
+            "no-trunc": "Don't truncate output",
+            "quiet": "Only show the names of images that are outdated",
+        },
+    ),
     "push": Text(
         "Upload an image to a registry",
         {

@@ -87,7 +87,7 @@ class LayerFetcher:
                 self._reporter.say(reporting.EXISTS, layer.name)
             elif layer.diff_id not in missing:
                 missing[layer.diff_id] = layer
-                self._reporter.say(reporting.PULLING, layer.name)
+                self._reporter.say(reporting.PULLING, layer.name, size=layer.descriptor.size)
         return list(missing.values())
 
     def _start(self) -> None:

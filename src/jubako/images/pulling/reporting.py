@@ -38,11 +38,11 @@ class Reporter:
         self._lock = threading.Lock()
         self._counted: dict[str, float] = {}
 
-    def say(self, status: str, id: str = "") -> None:
-        """A step that nobody may miss."""
+    def say(self, status: str, id: str = "", *, size: int | None = None) -> None:
+        """A step that nobody may miss.  size: bytes of the layer that begins."""
         if self._progress is not None:
             with self._lock:
-                self._progress(Event(status, id))
+                self._progress(Event(status, id, None, size))
 
     def count(self, status: str, id: str, current: int, total: int) -> None:
         """How far a layer has come, in bytes; dropped if the last count was a moment ago."""
