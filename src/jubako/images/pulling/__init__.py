@@ -8,8 +8,8 @@
     planning     what a pull would do
     reporting    how far it is, in Docker's words
 
-The steps of a kill: before a layer's rows its bytes are in `content/.partial`, after them the layer
-is there; the image has all or none of its rows and names.
+Whenever it is killed: before a layer's rows are written its bytes are in `content/.partial` (see
+`images.partial`), after that the layer is there; the image has all or none of its rows and names.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def pull(
             puller = _Puller(images, session, repository, platform, reporter)
             for name in names:
                 pulled.append(puller.pull(name))
-    images.collect()  # what was removed meanwhile
+    images.recover()  # what was removed meanwhile
     new = any(one.status == NEWER for one in pulled)
     shown = reference if all_tags else reference.tagged()
     reporter.say(f"Status: {NEWER if new else UP_TO_DATE} for {shown.familiar()}")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from jubako.images.layers.session import Session, StagedLayer
-    from jubako.images.pulling.partial import Partial
+    from jubako.images.partial import Partial
     from jubako.images.pulling.reporting import Reporter
     from jubako.images.stream import Buffer
     from jubako.oci.digest import Digest
