@@ -25,7 +25,6 @@ class Entry:
 
     __slots__ = (
         "gid",
-        "gname",
         "kind",
         "link",
         "major",
@@ -37,7 +36,6 @@ class Entry:
         "segments",
         "size",
         "uid",
-        "uname",
         "xattrs",
     )
 
@@ -68,8 +66,6 @@ class Entry:
         self.minor = minor
         self.xattrs = {} if xattrs is None else xattrs
         self.segments: list[tuple[int, int]] | None = None
-        self.uname = b""
-        self.gname = b""
 
     def __repr__(self) -> str:
         return f"Entry({self.name!r}, {self.kind!r}, size={self.size})"

@@ -13,6 +13,9 @@ _MAX_TIME_S = 1 << 33
 
 def number(field: bytes, what: str) -> int:
     """A numeric header field: octal digits, or base-256 when the first bit is set (GNU, star)."""
+    text = field.rstrip(b" \0")
+    if text.isdigit() and not text.translate(None, b"01234567"):
+        return int(text, 8)
     first = field[0]
     if first & 0x80:
         value = int.from_bytes(field, "big")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from jubako.errors import InvalidArgument
-from jubako.images.tar import sparse
+from jubako.images.tar import header, sparse
 from jubako.images.tar.entry import DIRECTORY, HARDLINK, REGULAR, Entry, Limits
-from jubako.images.tar.fields import clamp_time, decimal, number, pax_records, time_ns
+from jubako.images.tar.fields import decimal, number, pax_records, time_ns
 from jubako.images.tar.source import Source
 
 TYPE_CHECKING = False
@@ -136,7 +136,7 @@ class TarReader:
                 self._end(bool(block))
                 return None
             self._count()
-            self._check_sum(block)
+            header.check_sum(block)
             kind = block[156:157]
             if kind in _NAMES or kind == b"S":
                 return self._entry(block, kind, records, long_name, long_link)
@@ -174,15 +174,6 @@ class TarReader:
             if block and block != _ZEROS:
                 raise InvalidArgument("a zero block is followed by something else")
         self._ended = True
-
-    def _check_sum(self, block: bytes) -> None:
-        expected = number(block[148:156], "checksum")
-        others = block[:148] + block[156:]
-        if expected == sum(others) + 256:
-            return
-        # Historic programs summed signed characters.
-        if expected != sum(byte - 256 if byte > 127 else byte for byte in others) + 256:
-            raise InvalidArgument("its checksum is wrong")
 
     def _meta(self, size: int) -> bytes:
         if not 0 <= size <= self._limits.max_header_bytes:
@@ -223,30 +214,7 @@ class TarReader:
         long_name: bytes | None,
         long_link: bytes | None,
     ) -> Entry:
-        name = block[:100].partition(b"\0")[0]
-        link = block[157:257].partition(b"\0")[0]
-        magic = block[257:265]
-        if magic[:6] == b"ustar\0":
-            prefix = block[345:476] if block[508:512] == b"tar\0" else block[345:500]
-            prefix = prefix.partition(b"\0")[0]
-            if prefix:
-                name = prefix + b"/" + name
-        entry = Entry(
-            name if long_name is None else long_name,
-            kind,
-            mode=number(block[100:108], "mode") & 0o7777,
-            uid=number(block[108:116], "uid"),
-            gid=number(block[116:124], "gid"),
-            size=number(block[124:136], "size"),
-            mtime_ns=clamp_time(number(block[136:148], "mtime") * 1_000_000_000),
-            link=link if long_link is None else long_link,
-        )
-        if kind in b"34":
-            entry.major = number(block[329:337], "device number")
-            entry.minor = number(block[337:345], "device number")
-        if magic[:5] == b"ustar":
-            entry.uname = block[265:297].partition(b"\0")[0]
-            entry.gname = block[297:329].partition(b"\0")[0]
+        entry = header.entry(block, kind, long_name, long_link)
         if self._globals:
             records = {**self._globals, **records}
         if records:
@@ -275,10 +243,6 @@ class TarReader:
                 entry.uid = decimal(value, "uid")
             elif key == b"gid":
                 entry.gid = decimal(value, "gid")
-            elif key == b"uname":
-                entry.uname = value
-            elif key == b"gname":
-                entry.gname = value
             elif key == b"mtime":
                 entry.mtime_ns = time_ns(value, "mtime")
 
