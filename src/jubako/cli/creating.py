@@ -1,4 +1,4 @@
-"""What `run` and `create` share: the container comes into being, or the image is missing."""
+"""What `run` and `create` share: the container comes into being; a missing image is pulled."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from jubako.errors import Conflict, JubakoError, KernelError, NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from jubako.cli.flags import Call
     from jubako.cli.session import Session
     from jubako.containers.model import Config, HostConfig
@@ -19,7 +21,8 @@ def create(session: Session, call: Call, config: Config, host: HostConfig) -> st
     """Create the container of the command line and return its ID; warnings go to stderr.
 
     `--cidfile` gets the ID; when creating fails the file is not there.
-    Raises NotFound for a missing image, after Docker's line about it, and what the engine raises.
+    `--pull` says whether the image is fetched: always, if it is missing, or never.  Raises what the
+    engine and the image's registry raise.
     """
     path = call.text("cidfile")
     file = _open_id_file(path) if path else -1
@@ -37,21 +40,28 @@ def create(session: Session, call: Call, config: Config, host: HostConfig) -> st
 
 
 def _create(session: Session, call: Call, config: Config, host: HostConfig) -> str:
+    if call.text("pull") == "always":
+        _pull(session, call)
     try:
-        created = session.engine.containers.create(
-            config,
-            host,
-            name=call.text("name") or None,
-            networking_config=run_options.networking(call, host["NetworkMode"]),
-            platform=call.text("platform") or None,
-            secrets=call.many("secret"),
-        )
+        created = _record(session, call, config, host)
     except NotFound as exc:
-        raise _missing_image(session, call, exc) from exc
+        _pull_missing(session, call, exc)
+        created = _record(session, call, config, host)
     for warning in [*created["Warnings"], *_dns_warnings(host)]:
         session.err(f"WARNING: {warning}")
     found: str = created["Id"]
     return found
+
+
+def _record(session: Session, call: Call, config: Config, host: HostConfig) -> dict[str, Any]:
+    return session.engine.containers.create(
+        config,
+        host,
+        name=call.text("name") or None,
+        networking_config=run_options.networking(call, host["NetworkMode"]),
+        platform=call.text("platform") or None,
+        secrets=call.many("secret"),
+    )
 
 
 def _open_id_file(path: str) -> int:
@@ -74,27 +84,38 @@ def _open_id_file(path: str) -> int:
         ) from exc
 
 
-def _missing_image(session: Session, call: Call, error: JubakoError) -> JubakoError:
-    """The error to show for `error`: when the image is what is missing, say how to get one."""
+def _pull_missing(session: Session, call: Call, error: NotFound) -> None:
+    """Fetch the image if that is what `error` misses, else raise what is wrong."""
     image = call.args[0]
     try:
         session.engine.images.resolve(image)
     except NotFound as missing:
-        if call.text("pull") == "never" or image.startswith("sha256:"):
-            return missing
+        error = missing
     else:
-        return error
+        if error.subject != image:
+            raise error  # something else is missing; or it is the image's platform
+    from jubako.errors import InvalidReference
     from jubako.oci.reference import parse
 
-    name = parse(image).tagged().familiar()
+    if call.text("pull") == "never" or image.startswith("sha256:"):
+        raise error
+    try:
+        name = parse(image).tagged()
+    except InvalidReference:
+        raise error from None  # it can only be an ID
     if not call.flag("quiet"):
-        session.err(f"Unable to find image '{name}' locally")
-    return NotFound(
-        f"image '{name}' is not in the store and pulling from registries is not built yet",
-        hint="make one with `jubako bootstrap`, or bring one in with `jubako load` or "
-        "`jubako import`",
-        subject=name,
-    )
+        session.err(f"Unable to find image '{name.familiar()}' locally")
+    _pull(session, call)
+
+
+def _pull(session: Session, call: Call) -> None:
+    """Fetch the image of the command line; what is told about that goes to stderr."""
+    from jubako.cli.progress import ProgressDisplay
+
+    with ProgressDisplay(session, quiet=call.flag("quiet"), errors=True) as show:
+        session.engine.images.pull(
+            call.args[0], platform=call.text("platform") or None, progress=show
+        )
 
 
 def _dns_warnings(host: HostConfig) -> list[str]:

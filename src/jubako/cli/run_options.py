@@ -77,7 +77,7 @@ def build(call: Call) -> tuple[Config, HostConfig]:
     Reads the files that flags name (`--env-file`, `--label-file`, seccomp profiles).
     Raises OptionError.
     """
-    _refuse_later(call)
+    _check_pull(call)
     config = _config(call)
     host: dict[str, Any] = {"NetworkMode": _network(call)}
     for table, get in (
@@ -190,15 +190,12 @@ def _cut(text: str, mark: str) -> tuple[str, str]:
     return head, tail
 
 
-def _refuse_later(call: Call) -> None:
-    """Flags of which only some values work in this version."""
+def _check_pull(call: Call) -> None:
     pull = call.text("pull")
     if pull not in ("", "missing", "never", "always"):
         raise OptionError(
             f'invalid pull option: \'{pull}\': must be one of "always", "missing" or "never"'
         )
-    if pull == "always":
-        raise OptionError("--pull always: pulling from registries is not supported yet")
 
 
 def networking(call: Call, mode: str) -> dict[str, Any] | None:

@@ -131,8 +131,9 @@ class _Puller:
 
     def pull(self, name: Reference) -> Pulled:
         reporter = self._reporter
-        reporter.say(f"Pulling from {_remote_name(name)}", name.digest or name.tag or "")
         target = self._resolver.resolve(name)
+        # As Docker says it: the repository without its registry.
+        reporter.say(f"Pulling from {name.path}", name.digest or name.tag or "")
         point("images.pull.resolved")
         if not is_complete(self._images, target):
             self._layers.fetch(target.layers())
@@ -145,7 +146,3 @@ class _Puller:
         status = NEWER if new else UP_TO_DATE
         return Pulled(name, target.digest, target.image_id, status, target.quota)
 
-
-def _remote_name(name: Reference) -> str:
-    """What Docker says that it pulls from: the repository without its registry."""
-    return name.path
