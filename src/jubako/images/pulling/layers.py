@@ -11,9 +11,9 @@ import queue
 
 from jubako.errors import JubakoError
 from jubako.images.blobs import Blob
+from jubako.images.partial import Partial
 from jubako.images.pulling import reporting
 from jubako.images.pulling.layer import QUEUES, LayerFetch
-from jubako.images.partial import Partial
 from jubako.store import point
 
 TYPE_CHECKING = False
