@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 # Modules of jubako.cli.commands that only look, or move bytes.
 READERS = frozenset(
     """attach completion container_inspect diff events help history image_inspect images info
-    inspect logs network_inspect network_ls port ps stats system_df tag top version
+    inspect login logout logs manifest_annotate manifest_create manifest_inspect manifest_push
+    manifest_rm network_inspect network_ls port ps search stats system_df tag top version
     volume_inspect volume_ls wait why""".split()
 )
 _FORMATS = ("text", "json")

@@ -17,16 +17,18 @@ if TYPE_CHECKING:
     from jubako.golang.template import Template
 
     Fields = Mapping[str, tuple[str, Callable[[Any], Any]]]
+    Getters = Mapping[str, Callable[[Any], Any]]
 
 
 class Row:
     """One line of a list, seen from a template."""
 
-    __slots__ = ("go_type", "_fields", "_data")
+    __slots__ = ("go_type", "_fields", "_in_json", "_data")
 
-    def __init__(self, go_type: str, fields: Fields, data: Any):
+    def __init__(self, go_type: str, fields: Fields, in_json: Getters, data: Any):
         self.go_type = go_type
         self._fields = fields
+        self._in_json = in_json
         self._data = data
 
     def lookup(self, name: str) -> Any:
@@ -41,7 +43,8 @@ class Row:
 
     def to_json(self) -> dict[str, Any]:
         """What `{{json .}}` shows: every field in alphabetical order."""
-        return {name: self._fields[name][1](self._data) for name in sorted(self._fields)}
+        getters = {name: get for name, (_, get) in self._fields.items()} | dict(self._in_json)
+        return {name: getters[name](self._data) for name in sorted(getters)}
 
 
 class Header:
@@ -61,13 +64,23 @@ class Listing:
 
     go_type: the name of Docker's type, which its error texts mention.  fields: name in templates
     to (header, function of the data).  columns: the default table.  quiet: the field of `-q`.
+    in_json: fields that JSON shows otherwise than a table does.
     """
 
-    def __init__(self, go_type: str, fields: Fields, columns: Sequence[str], quiet: str):
+    def __init__(
+        self,
+        go_type: str,
+        fields: Fields,
+        columns: Sequence[str],
+        quiet: str,
+        *,
+        in_json: Getters | None = None,
+    ):
         self.go_type = go_type
         self.fields = fields
         self.columns = columns
         self.quiet = quiet
+        self._in_json = in_json or {}
 
     def write(
         self,
@@ -109,7 +122,7 @@ class Listing:
         return self._template(data, layout)
 
     def row(self, data: Any) -> Row:
-        return Row(self.go_type, self.fields, data)
+        return Row(self.go_type, self.fields, self._in_json, data)
 
     def _json(self, data: Any) -> str:
         return escape_html(to_json(self.row(data).to_json()))

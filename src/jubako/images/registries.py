@@ -126,8 +126,8 @@ class RegistryService:
     ) -> list[dict[str, Any]]:
         """Repositories that a registry finds for a term, as the API's ImageSearchResponseItem.
 
-        term: `name`, or `registry.example/name`.  filters: `stars` (at least), `is-official`,
-        `is-automated`.  limit: 1 to 100, 0 for 25.
+        term: `name`, or `registry.example/name`.  filters: `stars` (at least), `is-official`, and
+        `is-automated`, which nothing is any more.  limit: 1 to 100, 0 for 25.
         Raises InvalidArgument, Unsupported (the registry has no search), Unavailable.
         """
         conditions = _conditions(filters or {})
@@ -308,8 +308,11 @@ def _conditions(filters: Mapping[str, Sequence[str]]) -> list[Condition]:
     for name, values in filters.items():
         if name == "stars":
             conditions.append(_at_least(max(_stars(value) for value in values)))
-        elif name in ("is-official", "is-automated"):
-            conditions.append(_equal(name.replace("-", "_"), _truth(name, values)))
+        elif name == "is-official":
+            conditions.append(_official(_truth(name, values)))
+        elif name == "is-automated":
+            if _truth(name, values):  # Docker Hub has no such images any more
+                conditions.append(lambda item: False)
         else:
             raise InvalidArgument(f"invalid filter '{name}'")
     return conditions
@@ -319,8 +322,8 @@ def _at_least(stars: int) -> Condition:
     return lambda item: bool(item["star_count"] >= stars)
 
 
-def _equal(key: str, wanted: bool) -> Condition:
-    return lambda item: item[key] is wanted
+def _official(wanted: bool) -> Condition:
+    return lambda item: item["is_official"] is wanted
 
 
 def _stars(text: str) -> int:

@@ -150,14 +150,15 @@ class DockerConfig:
 
         The first ones go to the system's key ring, if `docker-credential-pass` or
         `docker-credential-secretservice` is installed, and that becomes `credsStore`.
-        Returns whether a password now stands in the file, readable for its owner.
+        Returns whether a password was written to the file, readable for its owner.
         """
         key = key_of(domain)
         with self._changing() as content:
             self._adopt_key_ring(content)
             helper = self._helper(content, key)
             auths = content["auths"] = self._auths(content)
-            entry = {name: kept for name, kept in auths.get(key, {}).items() if name == "email"}
+            before = auths.get(key, {})
+            entry = {name: kept for name, kept in before.items() if name == "email"}
             if helper is None:
                 entry |= _encode(login)
             elif login.identity_token:
@@ -165,7 +166,7 @@ class DockerConfig:
             else:
                 helper.store(key, login.username, login.password)
             auths[key] = entry
-        return helper is None and bool(login.password)
+        return helper is None and bool(login.password) and entry != before
 
     def erase(self, domain: str) -> None:
         """Forget the credentials for a registry; no error if there are none.
