@@ -17,7 +17,7 @@ from jubako.errors import InvalidArgument, InvalidReference, NotFound
 from jubako.images import events, records
 from jubako.images.layers.temporary import LOCK
 from jubako.images.platform_check import require_platform
-from jubako.images.progress import Event
+from jubako.images.pulling.reporting import Reporter
 from jubako.images.pushing.blobs import Sender
 from jubako.images.pushing.manifests import Prepared, came_with, new_manifest
 from jubako.images.remote import open_client
@@ -41,7 +41,7 @@ class Pushed:
 
     __slots__ = __match_args__ = ("reference", "digest", "size")
 
-    def __init__(self, reference: str, digest: Digest, size: int):
+    def __init__(self, reference: Reference, digest: Digest, size: int):
         self.reference = reference
         self.digest = digest
         self.size = size
@@ -61,15 +61,15 @@ def push(
     for name, image_id in wanted:
         if platform is not None:
             require_platform(images.config(image_id), platform, name.familiar())
-    report = progress or _ignore
+    reporter = Reporter(progress)
     repository = wanted[0][0]
-    report(Event(f"The push refers to repository [{repository.name}]"))
+    reporter.say(f"The push refers to repository [{repository.name}]")
     done = []
     # The shared lock keeps layers and blobs from being deleted while they are read.
     with (
         images.store.lock(LOCK, shared=True),
-        open_client(images.store, repository.domain, login) as client,
-        Sender(images, client, repository, report) as sender,
+        open_client(images.store, repository.domain, login, reporter.retry) as client,
+        Sender(images, client, repository, reporter) as sender,
     ):
         for name, image_id in wanted:
             prepared = _send(images, sender, image_id)
@@ -77,14 +77,9 @@ def push(
             sender.put_manifest(name.tag, prepared)
             point("images.push.sent")
             _record(images, sender, name, image_id, prepared)
-            pushed = Pushed(str(name), prepared.digest, len(prepared.data))
-            report(Event(f"{name.tag}: digest: {pushed.digest} size: {pushed.size}"))
-            done.append(pushed)
+            done.append(Pushed(name, prepared.digest, len(prepared.data)))
+            reporter.say(f"{name.tag}: digest: {prepared.digest} size: {len(prepared.data)}")
     return done
-
-
-def _ignore(event: Event) -> None:
-    pass
 
 
 def _names(images: ImageService, text: str, all_tags: bool) -> list[tuple[Reference, str]]:

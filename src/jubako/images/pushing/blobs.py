@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from concurrent.futures import ThreadPoolExecutor
 
 from jubako.errors import IntegrityError, NotFound
 from jubako.images.blobs import Blob
-from jubako.images.progress import Event
+from jubako.images.pulling.reporting import short
 from jubako.images.pushing.sources import Kept, Known, Made
 from jubako.oci import media
 from jubako.oci.digest import Digest
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from jubako.images import ImageService
-    from jubako.images.progress import Progress
+    from jubako.images.pulling.reporting import Reporter
     from jubako.images.pushing.manifests import Prepared
     from jubako.images.pushing.sources import Source
     from jubako.oci.reference import Reference
@@ -66,13 +65,12 @@ class Sender:
     """
 
     def __init__(
-        self, images: ImageService, client: Client, reference: Reference, report: Progress
+        self, images: ImageService, client: Client, reference: Reference, reporter: Reporter
     ):
         self._images = images
         self._client = client
         self._repository = client.repository(reference)
-        self._report = report
-        self._reporting = threading.Lock()
+        self._reporter = reporter
         self._stopping = False
         self._there: dict[Digest, Blob] = {}
         self._pool = ThreadPoolExecutor(
@@ -92,6 +90,7 @@ class Sender:
         """Send the blobs that a manifest names; False if one of them cannot be had any more."""
         layers = self._as_they_came(prepared)
         gone = [layer for layer in layers if not layer.sources]
+        self._announce(layers)
         try:
             self._all(gone)  # before anything is sent in vain
             self._all(layers)
@@ -103,6 +102,7 @@ class Sender:
     def send_layers(self, diff_ids: Sequence[str]) -> list[Blob]:
         """Send layers in whatever form is the least work; the blobs that they are, in order."""
         layers = [self._any_form(Digest(diff_id)) for diff_id in dict.fromkeys(diff_ids)]
+        self._announce(layers)
         found = {blob.diff_id: blob for blob in self._all(layers)}
         return [found[Digest(diff_id)] for diff_id in diff_ids]
 
@@ -166,10 +166,12 @@ class Sender:
 
     # --- at work, on threads ---------------------------------------------------------------------
 
-    def _all(self, layers: Sequence[_Layer]) -> list[Blob]:
-        """Get all layers there; the topmost is told of first, as Docker does."""
-        for layer in reversed(layers):
+    def _announce(self, layers: Sequence[_Layer]) -> None:
+        for layer in reversed(layers):  # the topmost first, as Docker does
             self._say(layer.diff_id, "Preparing")
+
+    def _all(self, layers: Sequence[_Layer]) -> list[Blob]:
+        """Get all layers there, several at a time."""
         futures = [self._pool.submit(self._one, layer) for layer in layers]
         try:
             found = [future.result() for future in _in_order_of_end(futures)]
@@ -229,15 +231,12 @@ class Sender:
         def counted(size: int) -> None:
             nonlocal done
             done += size
-            self._say(layer.diff_id, "Pushing", min(done, total), total)
+            self._reporter.count("Pushing", short(layer.diff_id), min(done, total), total)
 
         return counted
 
-    def _say(
-        self, diff_id: Digest, status: str, current: int | None = None, total: int | None = None
-    ) -> None:
-        with self._reporting:
-            self._report(Event(status, diff_id.encoded[:12], current, total))
+    def _say(self, diff_id: Digest, status: str) -> None:
+        self._reporter.say(status, short(diff_id))
 
 
 def _in_order_of_end(futures: Sequence[Future[Blob]]) -> Sequence[Future[Blob]]:
