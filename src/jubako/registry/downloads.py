@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from urllib.parse import urlsplit
 
 from jubako.errors import IntegrityError, JubakoError, Unavailable
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 PIECE_BYTES = 1 << 20  # at most; what is there sooner comes sooner
 _WORTH_A_TRY = 1 << 20  # bytes: who gave so many since the last failure may fail again
+_FAST = 50e6  # bytes a second: 1 MiB in 20 ms
 _MAX_URLS = 8  # of a foreign layer that are tried
 
 
@@ -52,12 +54,14 @@ class BlobStream:
         self._size = descriptor.size
         self._digest = descriptor.digest
         self._what = f"blob {descriptor.digest} of {reference.familiar_name()}"
-        endpoints = exchange.hosts.endpoints(reference)
+        endpoints = exchange.places(reference)
         self._places: list[Endpoint | str] = [*endpoints, *_foreign_urls(exchange, descriptor)]
         self._tries = exchange.tries()
         self._since_failure = 0
+        self._origin = ""  # the scheme, host and port that were asked last
         self._etag = ""  # of what is under way, so that it goes on with the same or not at all
         self._reply: Reply | None = None
+        self._fast = False  # pieces come whole without a wait that anybody would notice
         self._skip = 0  # bytes that come again although the caller has them
         self._at = offset
         if offset < self._size:
@@ -104,7 +108,10 @@ class BlobStream:
         """The next bytes, empty while what the caller has is skipped.  Raises TransportFailure."""
         if self._reply is None:
             raise TransportFailure("the stream is closed", transient=False)
-        piece = self._reply.piece(min(PIECE_BYTES, self._size - self._at + self._skip))
+        size = min(PIECE_BYTES, self._size - self._at + self._skip)
+        started = time.monotonic()
+        piece = self._reply.piece(size, whole=self._fast)
+        self._fast = len(piece) > _FAST * (time.monotonic() - started)
         if not piece:
             raise TransportFailure(f"unexpected EOF after {self._at} of {self._size} bytes")
         if self._skip:
@@ -138,10 +145,10 @@ class BlobStream:
                 return self._ask(self._places[0])
             except TransportFailure as exc:
                 error: JubakoError = Unavailable(f"{self._what}: {exc.reason}")
-                if not exc.transient and not self._since_failure:
+                if self._exchange.may_pass(exc, self._origin):
+                    self._again(error)
+                else:
                     self._elsewhere(error)
-                    continue
-                self._again(error)
             except _Busy as busy:
                 self._again(busy.error, busy.retry_after)
             except JubakoError as exc:
@@ -175,6 +182,7 @@ class BlobStream:
             reply = self._exchange.send_away("GET", place, headers, None)
         else:
             endpoint = self._exchange.resolve(place)
+            self._origin = endpoint.base
             url = endpoint.url(f"blobs/{self._digest}")
             scopes = (pull_scope(endpoint.path),)
             reply = self._exchange.send_once(endpoint, "GET", url, scopes, headers=headers)

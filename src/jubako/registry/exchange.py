@@ -10,7 +10,7 @@ import base64
 import binascii
 import threading
 
-from jubako.errors import Unavailable
+from jubako.errors import JubakoError, Unavailable
 from jubako.registry import refusals
 from jubako.registry.auth import Authorizer
 from jubako.registry.failures import TransportFailure
@@ -23,6 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from jubako.oci.reference import Reference
     from jubako.registry.credentials import CredentialSource
     from jubako.registry.hosts import Endpoint, Hosts
     from jubako.registry.transport import Reply
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     OnRetry = Callable[[str, float], None]
 
 _MIRROR_ATTEMPTS = 1  # the next place to ask is the better second try
-_NO_SCHEME = frozenset((400, 497))  # what servers of https answer to http
+_HTTPS_WANTED = frozenset((400, 497))  # what servers of https answer to http
 
 
 class Exchange:
@@ -59,6 +60,7 @@ class Exchange:
         self._lock = threading.Lock()
         self._resolved: dict[str, Endpoint] = {}
         self._answered: set[str] = set()
+        self._dead: set[str] = set()
         self._warned: set[str] = set()
 
     def send(
@@ -101,23 +103,40 @@ class Exchange:
         attempt = self.authorizer.attempt(endpoint.base, endpoint.domain, scopes)
         while True:
             credentials = attempt.headers()
-            reply = self._transport.send(
-                method,
-                url,
-                {**(headers or {}), **credentials},
-                body() if callable(body) else body,
-            )
+            sent = {**(headers or {}), **credentials}
+            try:
+                reply = self._transport.send(method, url, sent, body() if callable(body) else body)
+            except TransportFailure:
+                self._note_failure(endpoint)
+                raise
             reply.secrets = _secrets(credentials.get("Authorization", ""))
             self._note(endpoint, reply)
             if reply.status != 401:
                 return reply
-            if not attempt.challenged(reply.header_list("WWW-Authenticate")):
+            try:
+                again = attempt.challenged(reply.header_list("WWW-Authenticate"))
+            except JubakoError:
+                reply.close()
+                raise
+            if not again:
                 return reply
             reply.close()
 
     def send_away(self, method: str, url: str, headers: Mapping[str, str], body: Body) -> Reply:
         """A request without credentials, to where a registry has sent us."""
         return self._transport.send(method, url, headers, body() if callable(body) else body)
+
+    def places(self, reference: Reference) -> list[Endpoint]:
+        """Where to ask for a repository, mirrors first but for those that were found dead."""
+        *mirrors, origin = self.hosts.endpoints(reference)
+        return [*(mirror for mirror in mirrors if mirror.base not in self._dead), origin]
+
+    def may_pass(self, failure: TransportFailure, origin: str) -> bool:
+        """Whether another try makes sense after a failure at `origin`.
+
+        A host that never answered will not for being asked again; one that did, may.
+        """
+        return failure.transient or origin in self._answered
 
     def tries(self, endpoint: Endpoint | None = None) -> Tries:
         """The tries that one undertaking has at an endpoint."""
@@ -145,28 +164,35 @@ class Exchange:
         self._transport.close()
 
     def _probe(self, endpoint: Endpoint) -> Endpoint:
+        """Whether a host speaks https or http; what it answers does not matter."""
         url = f"{endpoint.base}/v2/"
+        plain = endpoint.over_http()
         try:
             self._transport.send("GET", url, {}, follow=False).close()
             return endpoint
         except TransportFailure as exc:
-            if not exc.plain:
+            if exc.plain:
+                return plain
+            # Some servers just hang up; and where no port was given, http has another.
+            if not exc.mute or not self._speaks_http(plain):
+                self._note_failure(endpoint)
                 raise _unavailable(f'Get "{url}"', exc) from exc
-            first = exc
-        plain = endpoint.over_http()
-        try:
-            self._transport.send("GET", f"{plain.base}/v2/", {}, follow=False).close()
-        except TransportFailure as exc:
-            raise _unavailable(f'Get "{url}"', first) from exc
         return plain
+
+    def _speaks_http(self, endpoint: Endpoint) -> bool:
+        try:
+            reply = self._transport.send("GET", f"{endpoint.base}/v2/", {}, follow=False)
+        except TransportFailure:
+            return False
+        reply.close()
+        return reply.status not in _HTTPS_WANTED
 
     def _persist(self, send: Callable[[], Reply], what: str, tries: Tries, origin: str) -> Reply:
         while True:
             try:
                 reply = send()
             except TransportFailure as exc:
-                # A host that never answered will not for being asked again; one that did, may.
-                if (exc.transient or origin in self._answered) and tries.again(exc.reason):
+                if self.may_pass(exc, origin) and tries.again(exc.reason):
                     continue
                 raise _unavailable(what, exc) from exc
             if not is_transient(reply.status):
@@ -196,6 +222,11 @@ class Exchange:
                     raise _unavailable(what, exc) from exc
                 continue
             return Answer(reply.status, {}, found)
+
+    def _note_failure(self, endpoint: Endpoint) -> None:
+        """Nobody shall wait again for a mirror that has never answered."""
+        if endpoint.mirror and endpoint.base not in self._answered:
+            self._dead.add(endpoint.base)
 
     def _note(self, endpoint: Endpoint, reply: Reply) -> None:
         self._answered.add(endpoint.base)

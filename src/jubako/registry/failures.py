@@ -26,15 +26,18 @@ _NEVER_TRANSIENT = frozenset((errno.ECONNREFUSED, errno.EACCES, errno.EPERM))
 class TransportFailure(Exception):
     """No answer, or not all of it.
 
-    reason: in words, without secrets.  transient: another try may succeed.  plain: the host may be
-    one that speaks http only.
+    reason: in words, without secrets.  transient: another try may succeed.  plain: the host speaks
+    http where https was asked for.  mute: it said nothing at all, as such a host also may.
     """
 
-    def __init__(self, reason: str, *, transient: bool = True, plain: bool = False):
+    def __init__(
+        self, reason: str, *, transient: bool = True, plain: bool = False, mute: bool = False
+    ):
         super().__init__(reason)
         self.reason = reason
         self.transient = transient
         self.plain = plain
+        self.mute = mute
 
 
 def of_exception(exc: Exception, host: str) -> TransportFailure | None:
@@ -53,7 +56,7 @@ def of_exception(exc: Exception, host: str) -> TransportFailure | None:
     if isinstance(exc, exceptions.NewConnectionError):
         return _not_connected(exc.__cause__)
     if isinstance(exc, exceptions.ConnectTimeoutError):
-        return TransportFailure("dial tcp: i/o timeout", plain=True)
+        return TransportFailure("dial tcp: i/o timeout", mute=True)
     if isinstance(exc, exceptions.TimeoutError):
         return TransportFailure("i/o timeout: the registry sends nothing")
     if isinstance(exc, exceptions.SSLError):
@@ -75,7 +78,7 @@ def _not_connected(cause: BaseException | None) -> TransportFailure:
     number = cause.errno if isinstance(cause, OSError) else None
     words = os.strerror(number).lower() if number else "no connection"
     transient = number not in _NEVER_TRANSIENT
-    return TransportFailure(f"dial tcp: connect: {words}", transient=transient, plain=True)
+    return TransportFailure(f"dial tcp: connect: {words}", transient=transient, mute=True)
 
 
 def _tls(cause: object, host: str) -> TransportFailure:
@@ -90,7 +93,7 @@ def _tls(cause: object, host: str) -> TransportFailure:
             "http: server gave HTTP response to HTTPS client", transient=False, plain=True
         )
     if isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError) or "EOF" in reason:
-        return TransportFailure("tls: unexpected EOF", plain=True)
+        return TransportFailure("tls: unexpected EOF", mute=True)
     words = printable(reason.replace("_", " ").lower() or str(cause), 200)
     return TransportFailure(f"tls: {words}", transient=False)
 
@@ -108,9 +111,9 @@ def _verification(cause: ssl.SSLCertVerificationError, host: str) -> str:
 def _broken(cause: object) -> TransportFailure:
     """A connection that ended in the middle of something."""
     if isinstance(cause, RemoteDisconnected):
-        return TransportFailure("EOF", plain=True)
+        return TransportFailure("EOF", mute=True)
     if isinstance(cause, IncompleteRead):
         return TransportFailure("unexpected EOF")
     if isinstance(cause, OSError) and cause.errno:
-        return TransportFailure(os.strerror(cause.errno).lower(), plain=True)
-    return TransportFailure(f"malformed HTTP response: {printable(str(cause), 200)}", plain=True)
+        return TransportFailure(os.strerror(cause.errno).lower(), mute=True)
+    return TransportFailure(f"malformed HTTP response: {printable(str(cause), 200)}")

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from jubako.registry.downloads import BlobStream
     from jubako.registry.exchange import Exchange
     from jubako.registry.hosts import Endpoint
+    from jubako.registry.retries import Tries
     from jubako.registry.transport import Reply
     from jubako.registry.uploads import Chunks, DigestOf
 
@@ -208,7 +209,7 @@ class Repository:
     # --- below -----------------------------------------------------------------------------------
 
     def _from_any(self, ask: Callable[[Endpoint], Found_]) -> Found_:
-        *mirrors, origin = self._exchange.hosts.endpoints(self._reference)
+        *mirrors, origin = self._exchange.places(self._reference)
         for mirror in mirrors:
             try:
                 return ask(self._exchange.resolve(mirror))
@@ -227,18 +228,31 @@ class Repository:
         return Found(digest, reply.length, _media_type(reply), _quota(reply))
 
     def _get(self, endpoint: Endpoint, ref: str) -> Fetched:
-        reply = self._ask_manifest(endpoint, "GET", ref)
-        data = self._body(reply)
+        reply, data = self._read_manifest(endpoint, ref)
         said = parse_digest(reply.header("Docker-Content-Digest"))
         wanted = Digest.parse(ref) if ":" in ref else said
         if wanted is not None:
             wanted.check(data, f"manifest for {self._familiar(ref)}")
         return Fetched(data, _media_type(reply), wanted or Digest.of(data), _quota(reply))
 
-    def _ask_manifest(self, endpoint: Endpoint, method: str, ref: str) -> Reply:
+    def _read_manifest(self, endpoint: Endpoint, ref: str) -> tuple[Reply, bytes]:
+        """The answer and all of its body, which may break off like any other."""
+        tries = self._exchange.tries(endpoint)
+        while True:
+            reply = self._ask_manifest(endpoint, "GET", ref, tries)
+            try:
+                return reply, reply.read(manifests.MAX_MANIFEST_BYTES)
+            except TransportFailure as exc:
+                if not tries.again(exc.reason):
+                    raise self._broken(exc) from exc
+
+    def _ask_manifest(
+        self, endpoint: Endpoint, method: str, ref: str, tries: Tries | None = None
+    ) -> Reply:
         url = endpoint.url(f"manifests/{quote(ref, safe=':')}")
-        headers = {"Accept": ACCEPT}
-        reply = self._exchange.send(endpoint, method, url, self._pull(endpoint), headers=headers)
+        reply = self._exchange.send(
+            endpoint, method, url, self._pull(endpoint), headers={"Accept": ACCEPT}, tries=tries
+        )
         if reply.status != 200:
             raise self._refused(reply, "pull", f"manifest for {self._familiar(ref)}")
         return reply
@@ -254,7 +268,10 @@ class Repository:
         try:
             return reply.read(manifests.MAX_MANIFEST_BYTES)
         except TransportFailure as exc:
-            raise Unavailable(f"pull {self._reference.familiar_name()}: {exc.reason}") from exc
+            raise self._broken(exc) from exc
+
+    def _broken(self, failure: TransportFailure) -> Unavailable:
+        return Unavailable(f"pull {self._reference.familiar_name()}: {failure.reason}")
 
     def _refused(self, reply: Reply, action: str, missing: str = "") -> JubakoError:
         name = self._reference.familiar_name()

@@ -65,13 +65,15 @@ class Reply:
         """The size of the body in bytes, if it was said."""
         return parse_size(self.header("Content-Length"))
 
-    def piece(self, size: int) -> bytes:
+    def piece(self, size: int, *, whole: bool = False) -> bytes:
         """At most `size` bytes as soon as some are there; empty at the end of the body.
 
+        whole: as many as that, unless the body ends: fewer and larger pieces of a fast link.
         Raises TransportFailure when the connection breaks before all that was promised is there.
         """
         try:
-            return self._response.read1(size, decode_content=False)
+            read = self._response.read if whole else self._response.read1
+            return read(size, decode_content=False)
         except (urllib3.exceptions.HTTPError, HTTPException, OSError) as exc:
             raise _failure(exc, self.url) from exc
 
