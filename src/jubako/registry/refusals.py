@@ -102,10 +102,15 @@ def parse(body: bytes) -> tuple[str, str]:
 def _of_status(status: int) -> str:
     if status in _SILENT:
         return _SILENT[status]
+    return f"status {status_line(status)}"
+
+
+def status_line(status: int) -> str:
+    """`401 Unauthorized`, or only the number of an unknown one."""
     try:
-        return f"status {status} {HTTPStatus(status).phrase}"
+        return f"{status} {HTTPStatus(status).phrase}"
     except ValueError:
-        return f"status {status}"
+        return str(status)
 
 
 def error(reply: Reply, action: str, name: str, domain: str, *, missing: str = "") -> JubakoError:

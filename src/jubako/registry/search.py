@@ -33,10 +33,12 @@ def ping(exchange: Exchange, domain: str) -> None:
     if reply.status == 200:
         reply.close()
         return
-    refusal = refusals.read(reply)
+    reply.close()
+    status = refusals.status_line(reply.status)
+    text = f"login attempt to {url} failed with status: {status}"
     if reply.status in (401, 403):
-        raise Unauthorized(f'Get "{url}": {refusal.text}', subject=domain)
-    raise Unavailable(f'Get "{url}": {refusal.text}', hint="is it a registry?", subject=domain)
+        raise Unauthorized(text, subject=domain)
+    raise Unavailable(text, hint="is it a registry?", subject=domain)
 
 
 def catalog(exchange: Exchange, domain: str) -> Iterator[str]:

@@ -21,7 +21,7 @@ TEXTS = {
         long="Log out from a registry.\nIf no server is specified, Docker Hub is meant.",
     ),
     "search": Text(
-        "Search Docker Hub for images",
+        "Search a registry for images",
         {
             "filter": "Filter output based on conditions provided",
             "format": "Pretty-print search using a Go template",
