@@ -39,6 +39,7 @@ GROUPS: dict[str, dict[str, str]] = {
     },
     "image": {
         "bootstrap": "bootstrap",
+        "cp": "image_cp",
         "history": "history",
         "import": "import_",
         "inspect": "image_inspect",
@@ -48,8 +49,10 @@ GROUPS: dict[str, dict[str, str]] = {
         "prune": "image_prune",
         "pull": "pull",
         "push": "push",
+        "receive": "image_receive",
         "rm": "rmi",
         "save": "save",
+        "send": "image_send",
         "tag": "tag",
     },
     "manifest": {

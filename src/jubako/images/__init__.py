@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from jubako.images.blobs import LayerBlobs
     from jubako.images.content import ContentStore
+    from jubako.images.copying.sending import Copied
     from jubako.images.layers.session import Session
     from jubako.images.progress import Progress
     from jubako.images.pulling import Plan, Pulled
@@ -283,6 +284,41 @@ class ImageService:
         from jubako.images.saving import save
 
         save(self, [*references], out, format=format, since=since, platform=platform)
+
+    def copy_to(
+        self,
+        address: str,
+        references: Sequence[str],
+        *,
+        shell: str | None = None,
+        program: str = "jubako",
+    ) -> Copied:
+        """Send images to the engine of another machine, without the layers that are there.
+
+        address: `ssh://[user@]host[:port][/root]`.  shell: instead of `ssh`, with its arguments;
+        default $JUBAKO_RSH.  program: the jubako there.
+        Raises InvalidArgument, NotFound, Unavailable (no connection), IntegrityError, Unsupported
+        (another version there), and what `load` raises there.
+        """
+        from jubako.images.copying.shell import copy_to
+
+        return copy_to(self, address, references, shell, program)
+
+    def copy_from(
+        self,
+        address: str,
+        references: Sequence[str],
+        *,
+        shell: str | None = None,
+        program: str = "jubako",
+    ) -> Names:
+        """Fetch images from the engine of another machine, without the layers that are here.
+
+        Returns what was loaded, as `load` does.  Otherwise like `copy_to`.
+        """
+        from jubako.images.copying.shell import copy_from
+
+        return copy_from(self, address, references, shell, program)
 
     def bootstrap(
         self,

@@ -123,6 +123,17 @@ TEXTS = {
             "force": "Do not prompt for confirmation",
         },
     ),
+    "image_cp": Text(
+        "Copy images to another machine, from it, or into a file, without layers it has",
+        {
+            "program": "The jubako on the other machine",
+            "quiet": "Suppress the list of what was loaded",
+            "rsh": "Command to reach the other machine (default: $JUBAKO_RSH or ssh)",
+            "since": "Leave out the layers of this image from a file",
+        },
+    ),
+    "image_receive": Text("Get images on standard input from `image cp` on another machine"),
+    "image_send": Text("Send images on standard output to `image cp` on another machine"),
     "bootstrap": Text(
         "Make a base image from a distribution's signed archive",
         {

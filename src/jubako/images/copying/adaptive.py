@@ -1,0 +1,73 @@
+"""gzip that stops compressing where whoever reads is faster than it."""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+
+from jubako.images import recipes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    Buffer = bytes | memoryview
+
+_STORED_BYTES = 0xFFFF  # at most in one stored block (RFC 1951, section 3.2.4)
+_LEVEL = 1
+
+
+def compress(
+    chunks: Iterable[Buffer],
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    cost: Callable[[], float] = time.thread_time,
+) -> Iterator[bytes]:
+    """A gzip stream, some of whose blocks are stored as they are.
+
+    Deflating pays while the reader takes longer for a byte than deflating does on all processors:
+    over a slow line it does, into a pipe to the next process it does not.  So equal input does not
+    give equal bytes.  clock: tells how long the reader takes; cost: the work of one thread.
+    """
+    module = recipes.best_module()
+    choice = _Choice(functools.partial(recipes.deflate_segment, module, _LEVEL), cost)
+    for piece in recipes.segmented(chunks, choice.make, crc32=module.crc32):
+        started = clock()
+        yield piece
+        choice.note_reader(len(piece), clock() - started)
+
+
+class _Choice:
+    """Seconds for a byte, of the reader and of deflating, as they were lately."""
+
+    def __init__(self, deflate: Callable[[bytes], bytes], cost: Callable[[], float]):
+        self._deflate = deflate
+        self._cost = cost
+        self._threads = len(os.sched_getaffinity(0))
+        self._reader = 0.0
+        self._deflating = 0.0
+
+    def make(self, data: bytes) -> bytes:
+        """A segment, deflated if that pays; the first one always is, to know what it costs."""
+        if self._deflating and self._reader < self._deflating:
+            return store(data)
+        started = self._cost()
+        made = self._deflate(data)
+        seconds = (self._cost() - started) / (len(data) * self._threads)
+        self._deflating = seconds if not self._deflating else (self._deflating + seconds) / 2
+        return made
+
+    def note_reader(self, size: int, seconds: float) -> None:
+        if size >= _STORED_BYTES:  # smaller ones say nothing: a pipe takes them at once
+            self._reader = (self._reader + seconds / size) / 2
+
+
+def store(data: bytes) -> bytes:
+    """Stored blocks: 5 bytes more in 65,535."""
+    parts = []
+    for at in range(0, len(data), _STORED_BYTES):
+        part = data[at : at + _STORED_BYTES]
+        size = len(part)
+        parts += [b"\0", size.to_bytes(2, "little"), (size ^ 0xFFFF).to_bytes(2, "little"), part]
+    return b"".join(parts)

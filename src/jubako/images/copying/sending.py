@@ -1,0 +1,80 @@
+"""The side of a copy that has the images."""
+
+from __future__ import annotations
+
+from jubako.errors import InvalidArgument, JubakoError, Unavailable
+from jubako.images import events, saving
+from jubako.images.copying.adaptive import compress
+from jubako.images.layers.temporary import LOCK
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from jubako.images import ImageService
+    from jubako.images.copying.protocol import Peer
+
+
+class Copied:
+    """What a copy did.
+
+    loaded: lines as `load` prints them.  layers, missing: how many the images have, and how many
+    of them were sent.  tar_bytes: of those.  sent_bytes: of the archive on its way.
+    """
+
+    __slots__ = __match_args__ = ("loaded", "layers", "missing", "tar_bytes", "sent_bytes")
+
+    def __init__(
+        self, loaded: list[str], layers: int, missing: int, tar_bytes: int, sent_bytes: int
+    ):
+        self.loaded = loaded
+        self.layers = layers
+        self.missing = missing
+        self.tar_bytes = tar_bytes
+        self.sent_bytes = sent_bytes
+
+
+def send(
+    images: ImageService, references: Sequence[str], peer: Peer, end: Callable[[], None]
+) -> Copied:
+    """Send what the other side lacks.
+
+    end: makes the other side see the end of what is sent.
+    Raises NotFound, IntegrityError (a layer is damaged), Unavailable, and what the other side says.
+    """
+    # The shared lock keeps the layers from being deleted while they are read.
+    with images.store.lock(LOCK, shared=True):
+        try:
+            saved = saving.choose(images, references)
+        except JubakoError as exc:
+            peer.fail(exc, greeting=True)
+            raise
+        sizes = {diff_id: size for image in saved for diff_id, size in image.sizes.items()}
+        peer.greet({"images": [image.id for image in saved], "layers": sizes})
+        wanted = _wish(peer.hear_greeting(), sizes)
+        try:
+            archive = saving.archive(images, saved, leave_out=frozenset(sizes) - wanted)
+            for piece in compress(archive):
+                peer.write(piece)
+        except Unavailable:
+            peer.hear()  # it has ended early, and may have said why
+            raise
+        end()
+        loaded = _texts(peer.hear(), "loaded", peer.name)
+    for image in saved:
+        events.emit_saved(images.store, image.id)
+    tar_bytes = sum(sizes[diff_id] for diff_id in wanted)
+    return Copied(loaded, len(sizes), len(wanted), tar_bytes, peer.sent_bytes)
+
+
+def _wish(message: dict[str, Any], sizes: dict[str, int]) -> frozenset[str]:
+    """What the other side lacks, of what it was offered."""
+    return frozenset(_texts(message, "missing", "the receiving side")) & frozenset(sizes)
+
+
+def _texts(message: dict[str, Any], key: str, name: str) -> list[str]:
+    found = message.get(key)
+    if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
+        raise InvalidArgument(f"{name}: {key} is not a list of texts")
+    return found
