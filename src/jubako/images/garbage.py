@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 
 from jubako.errors import Unavailable
+from jubako.images.layers.session import ACTIVE, REPLACED
 from jubako.images.layers.temporary import LOCK, temporary_directory
 from jubako.linux.removal import remove_tree
 from jubako.store import point
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from jubako.oci.digest import Digest
 
 _INGEST = ".ingest"
-# A damaged layer that was made again, for the containers that have it mounted: <hex>.replaced-<n>
-REPLACED = ".replaced-"
 # Images that were removed by force stay until the last container that uses them is gone.
 _FORGET = (
     "removed = 1 AND id NOT IN (SELECT image_id FROM containers) AND id NOT IN ("
@@ -36,8 +35,6 @@ _NAMED_BLOBS = (
     "SELECT digest FROM manifests",
     "SELECT digest FROM blobs",
 )
-# Containers that have their layers mounted now, or will have in a moment.
-_ACTIVE = "SELECT 1 FROM containers WHERE status IN ('running', 'paused', 'restarting') LIMIT 1"
 
 
 def collect(images: ImageService, *, thorough: bool = False) -> None:
@@ -109,7 +106,7 @@ def _unused(images: ImageService, directory: str) -> set[str]:
         return set()
     unused = there - _named_layers(images.store.db)
     replaced = {name for name in unused if REPLACED in name}
-    if replaced and images.store.db.execute(_ACTIVE).fetchone() is not None:
+    if replaced and images.store.db.execute(ACTIVE).fetchone() is not None:
         unused -= replaced
     return unused
 

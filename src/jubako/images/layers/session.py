@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import time
 
 from jubako.errors import IntegrityError, KernelError
 from jubako.images.layers.temporary import LOCK, temporary_directory
-from jubako.linux.atomic import fsync_dir
+from jubako.linux.atomic import AT_FDCWD, RENAME_EXCHANGE, fsync_dir, renameat2
 from jubako.linux.removal import remove_tree
 from jubako.store import point
 
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
     from jubako.images.stream import LayerStream
     from jubako.oci.digest import Digest
     from jubako.store import Store
+
+# Beside a layer: the damaged one that had its name, for the containers that have it mounted.
+REPLACED = ".replaced-"
+# Containers that have their layers mounted now, or will have in a moment.
+ACTIVE = "SELECT 1 FROM containers WHERE status IN ('running', 'paused', 'restarting') LIMIT 1"
 
 
 class StagedLayer:
@@ -123,10 +129,34 @@ class Session:
             except OSError as exc:
                 if not os.path.isdir(target):
                     raise KernelError.from_oserror("rename", exc, path=target) from exc
-                # Another process made the same layer, or one that was killed before its row was
-                # written: either is complete and has the same content, maybe by another driver.
+                # Another process made the same layer: it has the same content, maybe by another
+                # driver.  One without a row may be a damaged one that was given up.
+                if not self._layers.exists(layer.diff_id):
+                    self._exchange(layer.directory or "", target)
             point("images.layer.renamed")
         fsync_dir(directory)
+
+    def replace(self, staged: StagedLayer) -> None:
+        """Put a layer in the place of a damaged one, durably, and correct its row.
+
+        Containers that run keep the old one mounted, and go on with it until they end.
+        """
+        directory, target = staged.directory or "", self._layers.path(staged.diff_id)
+        self._driver.make_durable([directory])
+        if os.path.exists(target):
+            self._exchange(directory, target)
+        else:
+            os.rename(directory, target)
+        fsync_dir(os.path.dirname(target))
+        with self._store.transaction() as db:
+            db.execute("DELETE FROM layers WHERE diff_id = ?", (staged.diff_id,))
+            self.record(db, [staged])
+
+    def _exchange(self, directory: str, target: str) -> None:
+        """Give a layer its name and keep what had it, for those who may have it mounted."""
+        renameat2(AT_FDCWD, directory, AT_FDCWD, target, RENAME_EXCHANGE)
+        if self._store.db.execute(ACTIVE).fetchone() is not None:
+            os.rename(directory, f"{target}{REPLACED}{os.getpid()}-{time.time_ns()}")
 
     def record(self, db: sqlite3.Connection, staged: list[StagedLayer]) -> None:
         """Write the rows of published layers, inside the caller's transaction."""
