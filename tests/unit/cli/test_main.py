@@ -105,10 +105,9 @@ RUN = _usage("jubako run", "[OPTIONS] IMAGE [COMMAND] [ARG...]")
             "jubako: conflicting options: cannot specify both --timeout and --time\n",
         ),
         (
-            ["pull", "x"],
+            ["pull", "-a", "x:1"],
             1,
-            "jubako: 'jubako pull' is not supported yet\n"
-            "hint: use `jubako bootstrap`, `jubako load` or `jubako import`\n",
+            "jubako: tag can't be used with --all-tags/-a\n",
         ),
         (["help", "foo"], 1, "jubako: unknown help topic: foo\n"),
         (

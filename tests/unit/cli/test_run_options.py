@@ -370,7 +370,6 @@ def test_seccomp_profiles_are_read(tmp_path: Path) -> None:
             ["--restart", "always", "--rm"],
             "conflicting options: cannot specify both --restart and --rm",
         ),
-        (["--pull", "always"], "--pull always: pulling from registries is not supported yet"),
         (["--userns", "x"], "--userns: invalid USER mode"),
         (["--cgroupns", "x"], "--cgroupns: invalid CGROUP mode"),
         (
