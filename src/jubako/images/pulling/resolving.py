@@ -6,7 +6,13 @@ is fetched only if its digest is new.
 
 from __future__ import annotations
 
-from jubako.errors import IntegrityError, InvalidArgument, NotFound
+from jubako.errors import (
+    IntegrityError,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    Unauthorized,
+)
 from jubako.images.config_check import MAX_CONFIG_BYTES, parse_config
 from jubako.images.pulling.layer import Wanted
 from jubako.images.remote import read_blob
@@ -117,7 +123,7 @@ class Resolver:
     def mismatch(self, target: Target) -> str | None:
         """Docker's words if the image is for another platform than was asked for."""
         offered = platforms.of_config(target.config)
-        if not offered["architecture"] or platforms.matches(self._platform, offered):
+        if not offered["architecture"] or platforms.rank(self._platform, offered) is not None:
             return None
         return (
             f"image with reference {target.reference.familiar()} was found but its platform "
@@ -128,12 +134,15 @@ class Resolver:
     def _first(self, reference: Reference) -> tuple[Document, Quota | None]:
         """The document that a tag or digest names, and the registry's quota."""
         name = reference.digest or reference.tag or ""
-        head = self._repository.head_manifest(name)
+        try:
+            head = self._repository.head_manifest(name)
+        except (PermissionDenied, Unauthorized):
+            head = None
         if head is not None and head.digest is not None:
             known = self._known(head.digest, head.media_type)
             if known is not None:
                 return known, head.quota
-        # Without a HEAD's answer too: it has no body to say what is wrong.
+        # Also after a refusal: a HEAD's answer has no body to say what is wrong.
         got = self._repository.get_manifest(name)
         return Document(got.digest, got.media_type, got.data), got.quota or (head and head.quota)
 
