@@ -1,15 +1,22 @@
-"""Layers for tests of pulls."""
+"""Layers for tests of pulls, and what a pull may leave behind."""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
 import io
+import os
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import zstandard
+
+from jubako.images import ImageService
+from jubako.images.pulling import Pulled
+from jubako.store import Store
+from tests.fixtures.bad_registry import BadRegistry
 
 
 def layer_of(files: dict[str, bytes]) -> bytes:
@@ -51,3 +58,64 @@ def _bomb(size: int, opened: Callable[[io.BytesIO], Any]) -> bytes:
             packed.write(block)
         packed.write(bytes(1024))
     return out.getvalue()
+
+
+class Root:
+    """One root and the registry that its pulls go to."""
+
+    def __init__(self, path: Path, bad: BadRegistry):
+        self.path = path
+        self.bad = bad
+        self.store = Store(str(path))
+        self.images = ImageService(self.store)
+
+    def pull(self, name: str = "app", **options: Any) -> Pulled:
+        [found] = self.images.pull(f"{self.bad.host}/{name}", **options)
+        return found
+
+    def partial(self) -> dict[str, int]:
+        """Digest and size of what interrupted pulls have left to go on from."""
+        directory = self.path / "content" / ".partial"
+        files = directory.iterdir() if directory.exists() else ()
+        return {file.name.replace("-", ":", 1): file.stat().st_size for file in files}
+
+    def check(self, *expected: str) -> None:
+        """Rows and files agree, all of it is whole, and there are the images `expected`."""
+        db = self.store.db
+        layers = {row[0] for row in db.execute("SELECT diff_id FROM layers")}
+        on_disk = {f"sha256:{name}" for name in _names(self.path / "layers")}
+        assert on_disk == layers
+        for directory in ("layers", "content"):
+            ingest = self.path / directory / ".ingest"
+            assert set(_names(ingest)) <= {"empty"}, list(_names(ingest))
+        for diff_id in layers:
+            hasher = hashlib.sha256()
+            for piece in self.images.layers.archive(diff_id):
+                hasher.update(piece)
+            assert f"sha256:{hasher.hexdigest()}" == diff_id
+        named = {
+            row[0] for row in db.execute("SELECT id FROM images UNION SELECT digest FROM blobs")
+        }
+        named |= {row[0] for row in db.execute("SELECT digest FROM manifests")}
+        for name in _names(self.path / "content" / "sha256"):
+            assert f"sha256:{name}" in named, "a blob that nothing names"
+            content = (self.path / "content" / "sha256" / name).read_bytes()
+            assert hashlib.sha256(content).hexdigest() == name
+        tags = {
+            row["name"] for row in db.execute("SELECT name FROM tags") if "@" not in row["name"]
+        }
+        assert tags == {f"{self.bad.host}/{name}:latest" for name in expected}
+        images = {row[0] for row in db.execute("SELECT id FROM images")}
+        assert len(images) == len(expected)
+        used = {row[0] for row in db.execute("SELECT diff_id FROM image_layers")}
+        assert used <= layers
+
+    def close(self) -> None:
+        self.store.close()
+
+
+def _names(path: Path) -> Iterator[str]:
+    """What is in a directory, if it is there; without what starts with a dot."""
+    for name in os.listdir(path) if path.exists() else ():
+        if not name.startswith("."):
+            yield name
