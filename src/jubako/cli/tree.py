@@ -54,6 +54,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "save": "save",
         "send": "image_send",
         "tag": "tag",
+        "verify": "image_verify",
     },
     "manifest": {
         "annotate": "manifest_annotate",

@@ -62,6 +62,15 @@ def collect(images: ImageService, *, thorough: bool = False) -> None:
             os.close(descriptor)
 
 
+def orphans(images: ImageService) -> list[str]:
+    """What `collect` would free: directories of layers, digests of blobs."""
+    directory = f"{images.store.path}/layers"
+    return [
+        *(f"{directory}/{name}" for name in sorted(_unused(images, directory))),
+        *sorted(_unnamed(images)),
+    ]
+
+
 def _take_out(images: ImageService) -> tuple[str, int] | None:
     """Forget what is unused and move it aside; None if there is nothing."""
     directory = f"{images.store.path}/layers"

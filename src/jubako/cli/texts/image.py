@@ -134,6 +134,14 @@ TEXTS = {
     ),
     "image_receive": Text("Get images on standard input from `image cp` on another machine"),
     "image_send": Text("Send images on standard output to `image cp` on another machine"),
+    "image_verify": Text(
+        "Check every digest and every layer on disk, of some images or of all",
+        {
+            "format": LIST_FORMAT,
+            "quiet": "Only show what is damaged and was not repaired",
+            "repair": "Make good what can be, and say how the rest comes back",
+        },
+    ),
     "bootstrap": Text(
         "Make a base image from a distribution's signed archive",
         {

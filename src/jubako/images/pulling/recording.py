@@ -16,8 +16,14 @@ if TYPE_CHECKING:
 
 
 def is_complete(images: ImageService, target: Target) -> bool:
-    """Whether the image is here, under whatever name: then so are its layers."""
-    query = "SELECT 1 FROM images WHERE id = ? AND removed = 0"
+    """Whether the image is here with all its layers, under whatever name.
+
+    A layer without a row was damaged and given up: see `repairing`.
+    """
+    query = (
+        "SELECT 1 FROM images WHERE id = ?1 AND removed = 0 AND NOT EXISTS (SELECT 1 FROM"
+        " image_layers LEFT JOIN layers USING (diff_id) WHERE image_id = ?1 AND driver IS NULL)"
+    )
     return images.store.db.execute(query, (target.image_id,)).fetchone() is not None
 
 
