@@ -17,7 +17,7 @@ from jubako.oci import media
 from tests.fixtures.engine import Jubako
 from tests.fixtures.registry import Registry
 from tests.integration.pull_tools import layer_of, noise
-from tests.integration.registry_tools import Repository, digest_of, requests_in
+from tests.integration.registry_images import Repository, digest_of, requests_in
 
 AMD64 = {"architecture": "amd64", "os": "linux"}
 ARM64 = {"architecture": "arm64", "os": "linux", "variant": "v8"}
