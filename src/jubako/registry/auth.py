@@ -220,13 +220,16 @@ class Attempt:
         if any(one.scheme == "basic" for one in asked):
             return self._basic()
         if asked:
-            schemes = ", ".join(sorted({one.scheme[:40] for one in asked}))
-            raise Unauthorized(
-                f"registry {self._domain}: it asks for authentication by {schemes}; "
-                "Basic and Bearer are supported",
-                subject=self._domain,
-            )
+            raise self._unanswerable({one.scheme[:40] for one in asked})
         return False
+
+    def _unanswerable(self, schemes: set[str]) -> Unauthorized:
+        if "bearer" in schemes:
+            reason = "it asks for a token and names no server that gives one"
+        else:
+            names = ", ".join(sorted(schemes))
+            reason = f"it asks for authentication by {names}; Basic and Bearer are supported"
+        return Unauthorized(f"registry {self._domain}: {reason}", subject=self._domain)
 
     def _basic(self) -> bool:
         login = self._authorizer.login(self._domain)

@@ -221,7 +221,7 @@ class Exchange:
                 if not tries.again(exc.reason):
                     raise _unavailable(what, exc) from exc
                 continue
-            return Answer(reply.status, {}, found)
+            return Answer(reply.status, found)
 
     def _note_failure(self, endpoint: Endpoint) -> None:
         """Nobody shall wait again for a mirror that has never answered."""

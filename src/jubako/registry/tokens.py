@@ -39,18 +39,17 @@ _TOKEN_TEXT = re.compile(r"[\x21-\x7e]+")  # what may stand in a header
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A reply of a token server: body has at most the bytes that were asked for."""
+    """A reply of a token server: body is all of it, or more than `limit` bytes of it."""
 
     status: int
-    headers: Mapping[str, str]
     body: bytes
 
 
 class Request(Protocol):
     """How a token server is reached; the transport gives it.
 
-    It must follow no redirect, read at most `limit` bytes of the body, and raise Unavailable when
-    no answer comes.
+    It must follow no redirect, end reading a body after `limit` bytes and a bit, and raise
+    Unavailable when no answer comes.
     """
 
     def __call__(
