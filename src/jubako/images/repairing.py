@@ -141,7 +141,8 @@ class Repair:
         diff_id = Digest(finding.subject)
         found: list[tuple[Iterator[Buffer], str]] = []
         if finding.whole_tar:
-            found.append((self._images.layers.archive(diff_id), "its own tar"))
+            copies = map(bytes, self._images.layers.archive(diff_id))  # read ahead, on a thread
+            found.append((copies, "its own tar"))
         for blob in self._images.blobs.of_layer(diff_id):
             if blob.digest not in self._damaged and self._images.content.exists(blob.digest):
                 found.append((iter(self._images.content.stream(blob.digest)), f"{blob.digest}"))
