@@ -10,6 +10,7 @@ from jubako.images.layers.erofs.format import BLOCK_BYTES, MAX_BLOCKS
 from jubako.linux.atomic import write_all
 
 _FLUSH_BYTES = 1 << 20
+_PAGE_BYTES = 4096
 _ZEROS = bytes(BLOCK_BYTES)
 
 
@@ -87,8 +88,8 @@ class Output:
             raise InvalidArgument("the index of the archive does not fit into an EROFS image")
 
     def finish(self) -> bytes:
-        """Write all, up to a whole block; returns a digest of what was appended, 16 bytes."""
-        self.align(BLOCK_BYTES)
+        """Write all, up to a whole page; returns a digest of what was appended, 16 bytes."""
+        self.append(bytes(-self.position % _PAGE_BYTES))  # erofs-utils read the first one as such
         self.flush()
         os.ftruncate(self._fd, self._start)
         return self._hash.digest()
