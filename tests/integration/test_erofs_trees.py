@@ -7,6 +7,7 @@ import shlex
 import shutil
 import struct
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from jubako.images.tar import (
     SYMLINK,
     Entry,
 )
+from jubako.linux.removal import remove_tree
 from tests.integration.erofs_tools import (
     Tree,
     describe,
@@ -187,6 +189,13 @@ CASES: dict[str, list[Member]] = {
         file(b".wh." + b"n" * 251), file(b"only/.wh..wh..opq"),
     ],
 }  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def removed(tmp_path: Path) -> Iterator[None]:
+    """Some plain trees are deeper than pytest can go."""
+    yield
+    remove_tree(str(tmp_path))
 
 
 def comparable(tree: Tree) -> Tree:
