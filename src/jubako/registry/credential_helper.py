@@ -17,6 +17,7 @@ import re
 
 from jubako.errors import InvalidArgument, NotFound, Unavailable
 from jubako.linux import process
+from jubako.registry.headers import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -97,10 +98,10 @@ class CredentialHelper:
         )
         if done.status == 0:
             return done.stdout
-        reason = " ".join((done.stdout or done.stderr).decode(errors="replace").split())
+        reason = printable((done.stdout or done.stderr).decode(errors="replace"), _MAX_REASON)
         if reason == _NONE_FOUND:
             raise NotFound(f"{self.program} {action}: {reason}", subject=self.program)
-        raise self._failure(action, reason[:_MAX_REASON] or f"exit status {done.status}")
+        raise self._failure(action, reason or f"exit status {done.status}")
 
     def _failure(self, action: str, reason: str) -> Unavailable:
         return Unavailable(f"{self.program} {action}: {reason}", subject=self.program)

@@ -129,18 +129,14 @@ class DockerConfig:
         The user's name is "" where only a token is known.
         """
         content = self._read()
-        found = {
-            key: self._decode(key, entry).username
-            for key, entry in self._auths(content).items()
-            if any(entry.get(name) for name in _AUTH_KEYS)
-        }
-        helpers = self._texts(content, "credHelpers")
         store = self._text(content, "credsStore")
-        if store:
-            found = CredentialHelper(store).list()
-        for key, name in helpers.items():
+        found = CredentialHelper(store).list() if store else {}
+        for key in [*self._auths(content), *self._texts(content, "credHelpers")]:
+            helper = self._helper(content, key)
+            if store and helper is not None and helper.program == CredentialHelper(store).program:
+                continue
             found.pop(key, None)
-            login = _from_helper(CredentialHelper(name), key) if name else None
+            login = _from_helper(helper, key) if helper else self._from_file(content, key)
             if login:
                 found[key] = login.username
         return found
@@ -224,19 +220,19 @@ class DockerConfig:
         )
 
     def _auths(self, content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-        auths = content.get("auths") or {}
+        auths = {} if content.get("auths") is None else content["auths"]
         if not isinstance(auths, dict) or not all(isinstance(one, dict) for one in auths.values()):
             raise self._damaged("auths is not an object of objects")
         return auths
 
     def _texts(self, content: Mapping[str, Any], name: str) -> dict[str, str]:
-        texts = content.get(name) or {}
+        texts = {} if content.get(name) is None else content[name]
         if not isinstance(texts, dict) or not all(isinstance(one, str) for one in texts.values()):
             raise self._damaged(f"{name} is not an object of texts")
         return texts
 
     def _text(self, content: Mapping[str, Any], name: str) -> str:
-        text = content.get(name) or ""
+        text = "" if content.get(name) is None else content[name]
         if not isinstance(text, str):
             raise self._damaged(f"{name} is not a text")
         return text
@@ -257,16 +253,22 @@ class DockerConfig:
             return {}
         except OSError as exc:
             raise KernelError.from_oserror("open", exc, path=self.path) from exc
-        with open(fd, "rb") as file:
+        try:
             if not stat.S_ISREG(os.fstat(fd).st_mode):
                 raise self._damaged("it is not a regular file")
-            data = file.read(_MAX_BYTES + 1)
+            with open(fd, "rb", closefd=False) as file:
+                data = file.read(_MAX_BYTES + 1)
+        finally:
+            os.close(fd)
+        return self._parse(data)
+
+    def _parse(self, data: bytes) -> dict[str, Any]:
         if len(data) > _MAX_BYTES:
             raise self._damaged(f"it is larger than {_MAX_BYTES} bytes")
         if not data.strip():
             return {}
         try:
-            content = json.loads(data)
+            content = json.loads(data.decode())  # of bytes, it would take UTF-16 too
         except (ValueError, RecursionError) as exc:
             reason = str(exc) if isinstance(exc, json.JSONDecodeError) else "no text in UTF-8"
             raise self._damaged(f"it is not JSON: {reason}") from None
