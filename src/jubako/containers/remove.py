@@ -42,12 +42,15 @@ def remove_container(
     if volumes and has_volumes:
         services.volumes.discard(container.id)
     notes = {"by": by} if by else None
+    images = image_ids(container.record)
     with services.store.transaction():
         if has_volumes:
             services.volumes.release(container.id)
         services.table.delete(container.id)
+        for image_id in images:
+            services.images.used(image_id)
         events.emit(services.store, container.record, "destroy", notes=notes)
-    for image_id in image_ids(container.record):
+    for image_id in images:
         services.images.release(image_id)
     forget_locks(services, container.id)
 

@@ -111,6 +111,13 @@ class ImageService:
             if not cursor.rowcount:
                 raise NotFound(f"No such image: {image_id}", subject=image_id)
 
+    def used(self, image_id: str) -> None:
+        """Note that the image was used until now; in the transaction that removes a container."""
+        with self.store.transaction() as db:
+            db.execute(
+                "UPDATE images SET last_used_ns = ? WHERE id = ?", (time.time_ns(), image_id)
+            )
+
     def release(self, image_id: str) -> None:
         """To be called when a container of the image is gone: what was removed by force while it
         ran is deleted now."""
@@ -169,15 +176,22 @@ class ImageService:
         return remove(self, reference, force=force, prune=prune)
 
     def prune(
-        self, filters: Filters | None = None, all_unused: bool = False
+        self,
+        filters: Filters | None = None,
+        all_unused: bool = False,
+        *,
+        keep: int | None = None,
+        dry_run: bool = False,
     ) -> tuple[Actions, int]:
         """Remove dangling images, or all that no container uses; what happened and bytes freed.
 
-        filters: dangling, label, label!, until.
+        filters: dangling, label, label!, reference, unused-for, until; each with a list of values.
+        keep: so many of the newest images of each repository stay.  dry_run: nothing is changed.
+        `images.pruning` has the rules.  Raises InvalidArgument.
         """
-        from jubako.images.removal import prune
+        from jubako.images.pruning import prune
 
-        return prune(self, filters or {}, all_unused)
+        return prune(self, filters or {}, all_unused=all_unused, keep=keep, dry_run=dry_run)
 
     # --- making ----------------------------------------------------------------------------------
 
@@ -442,11 +456,12 @@ class ImageService:
         if any((self.layers.recover(), self.content.recover())):
             self.collect()
 
-    def collect(self) -> None:
+    def collect(self, *, thorough: bool = False) -> None:
         """Delete layers and blobs that no image names; left for later while others make images.
 
-        The methods of this class call it themselves.
+        The methods of this class call it themselves.  thorough: also what is only kept for speed:
+        downloads that were interrupted, blobs that the setting `blobs` does not want any more.
         """
         from jubako.images.garbage import collect
 
-        collect(self)
+        collect(self, thorough=thorough)

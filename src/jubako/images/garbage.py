@@ -30,10 +30,12 @@ _FORGET = (
     " WHERE json_extract(value, '$.Type') = 'image')"
 )
 _UNUSED = "SELECT diff_id FROM layers WHERE diff_id NOT IN (SELECT diff_id FROM image_layers)"
+_KEPT = f"NOT IN (SELECT id FROM images WHERE {_FORGET})"
 _NAMED_BLOBS = (
-    "SELECT id FROM images",
-    "SELECT digest FROM manifests",
-    "SELECT digest FROM blobs",
+    f"SELECT id FROM images WHERE id {_KEPT}",
+    f"SELECT digest FROM manifests WHERE image_id {_KEPT}",
+    "SELECT digest FROM blobs WHERE diff_id IN"
+    f" (SELECT diff_id FROM image_layers WHERE image_id {_KEPT})",
 )
 
 
@@ -66,15 +68,15 @@ def orphans(images: ImageService) -> list[str]:
     """What `collect` would free: directories of layers, digests of blobs."""
     directory = f"{images.store.path}/layers"
     return [
-        *(f"{directory}/{name}" for name in sorted(_unused(images, directory))),
-        *sorted(_unnamed(images)),
+        *(f"{directory}/{name}" for name in sorted(unused_layers(images))),
+        *sorted(unnamed_blobs(images)),
     ]
 
 
 def _take_out(images: ImageService) -> tuple[str, int] | None:
     """Forget what is unused and move it aside; None if there is nothing."""
     directory = f"{images.store.path}/layers"
-    if not (_unused(images, directory) or _unnamed(images)):
+    if not (unused_layers(images) or unnamed_blobs(images)):
         return None
     trash, descriptor = temporary_directory(images.store, directory)
     try:
@@ -84,10 +86,10 @@ def _take_out(images: ImageService) -> tuple[str, int] | None:
             db.executemany("DELETE FROM layers WHERE diff_id = ?", unused)
             db.executemany("DELETE FROM blobs WHERE diff_id = ?", unused)
         point("images.collect.forgotten")
-        for name in _unused(images, directory):
+        for name in unused_layers(images):
             os.rename(f"{directory}/{name}", f"{trash}/{name}")
             point("images.collect.renamed")
-        for digest in _unnamed(images):
+        for digest in unnamed_blobs(images):
             images.content.remove(digest)
     except BaseException:
         os.close(descriptor)
@@ -107,10 +109,10 @@ def _remove_partial(images: ImageService, thorough: bool) -> None:
     partial.remove_abandoned(images.store, 0 if thorough else partial.MAX_AGE_S)
 
 
-def _unused(images: ImageService, directory: str) -> set[str]:
-    """Names of layer directories that go."""
+def unused_layers(images: ImageService) -> set[str]:
+    """Names of the directories of layers that no image needs."""
     try:
-        there = set(os.listdir(directory)) - {_INGEST}
+        there = set(os.listdir(f"{images.store.path}/layers")) - {_INGEST}
     except FileNotFoundError:
         return set()
     unused = there - _named_layers(images.store.db)
@@ -121,14 +123,11 @@ def _unused(images: ImageService, directory: str) -> set[str]:
 
 
 def _named_layers(db: sqlite3.Connection) -> set[str]:
-    query = (
-        "SELECT DISTINCT diff_id FROM image_layers"
-        f" WHERE image_id NOT IN (SELECT id FROM images WHERE {_FORGET})"
-    )
+    query = f"SELECT DISTINCT diff_id FROM image_layers WHERE image_id {_KEPT}"
     return {row[0].partition(":")[2] for row in db.execute(query)}
 
 
-def _unnamed(images: ImageService) -> set[Digest]:
-    """Digests of blobs that go."""
+def unnamed_blobs(images: ImageService) -> set[Digest]:
+    """Digests of the blobs that no image needs."""
     named = {row[0] for query in _NAMED_BLOBS for row in images.store.db.execute(query)}
     return images.content.all() - named

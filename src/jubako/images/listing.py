@@ -44,7 +44,7 @@ def list_images(images: ImageService, filters: Filters, all_images: bool) -> lis
             continue
         references = names.get(row["id"], [])
         if patterns:
-            references = [name for name in references if _matches(name, patterns)]
+            references = [name for name in references if matches(name, patterns)]
         tags = [name.familiar() for name in references if name.digest is None]
         digests = [name.familiar() for name in references if name.digest is not None]
         if not references:
@@ -103,7 +103,8 @@ def has_labels(labels: Mapping[str, str], filters: Filters) -> bool:
     )
 
 
-def _matches(name: Reference, patterns: Iterable[re.Pattern[str]]) -> bool:
+def matches(name: Reference, patterns: Iterable[re.Pattern[str]]) -> bool:
+    """Whether one of `glob`'s patterns is that of a name, with its tag or without."""
     texts = (name.familiar(), name.familiar_name())
     return any(pattern.match(text) for pattern in patterns for text in texts)
 

@@ -1,4 +1,4 @@
-"""Untagging, deleting and pruning, by Docker's rules.
+"""Untagging and deleting, by Docker's rules.
 
 name given    it is removed; the image goes with its last name
 ID given      the image goes with all its names if they are all of one repository
@@ -9,10 +9,7 @@ conflicts     hard: child images, a running container; soft (--force): a stopped
 from __future__ import annotations
 
 from jubako.errors import Conflict, NotFound
-from jubako.golang.filters import boolean, check_names
 from jubako.images import events, records
-from jubako.images.listing import has_labels
-from jubako.images.times import parse_ns, parse_until
 from jubako.oci.digest import Digest, chain_ids
 from jubako.oci.reference import parse
 from jubako.store import point
@@ -20,7 +17,7 @@ from jubako.store import point
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from jubako.images import ImageService
     from jubako.oci.reference import Reference
@@ -28,7 +25,6 @@ if TYPE_CHECKING:
     Actions = list[dict[str, str]]
 
 _SHORT = 12  # digits of an ID in messages
-_PRUNE_FILTERS = frozenset(("dangling", "label", "label!", "until"))
 
 
 def remove(images: ImageService, reference: str, *, force: bool, prune: bool) -> Actions:
@@ -36,15 +32,15 @@ def remove(images: ImageService, reference: str, *, force: bool, prune: bool) ->
     images.store.use_reserve()
     images.recover()
     with images.store.transaction() as db:
-        actions = _Removal(images, db).remove(reference, force=force, prune=prune)
+        actions = Removal(images, db).remove(reference, force=force, prune=prune)
         point("images.remove.recorded")
     images.collect()
     images.store.flush()
     return actions
 
 
-class _Removal:
-    """The changes of one transaction."""
+class Removal:
+    """The changes of one open transaction."""
 
     def __init__(self, images: ImageService, db: sqlite3.Connection):
         self._images = images
@@ -52,6 +48,7 @@ class _Removal:
         self.actions: Actions = []
 
     def remove(self, reference: str, *, force: bool, prune: bool) -> Actions:
+        """Untag, or delete; what happened.  Raises Conflict, NotFound: then roll back."""
         image_id, by_name = records.find(self._images.store, reference)
         names = records.references(self._db, image_id)
         if by_name:
@@ -179,46 +176,3 @@ def _is_single(names: Sequence[Reference]) -> bool:
         return False
     single = tags[0] if tags else names[0]
     return repositories == {single.name}
-
-
-def prune(
-    images: ImageService, filters: Mapping[str, Sequence[str]], all_unused: bool
-) -> tuple[Actions, int]:
-    """See `ImageService.prune`."""
-    check_names(filters, _PRUNE_FILTERS)
-    dangling = boolean(filters, "dangling")
-    only_dangling = not all_unused if dangling is None else dangling
-    until = min((parse_until(moment) for moment in filters.get("until", ())), default=1 << 63)
-    images.store.use_reserve()
-    images.recover()
-    before = _layer_sizes(images)
-    actions: Actions = []
-    with images.store.transaction() as db:
-        for row in db.execute("SELECT * FROM images WHERE removed = 0").fetchall():
-            names = records.references(db, row["id"])
-            if records.children(db, row["id"]) and (only_dangling or not names):
-                continue
-            labels = (records.config_of(row).get("config") or {}).get("Labels") or {}
-            if parse_ns(row["created"]) > until or not has_labels(labels, filters):
-                continue
-            if only_dangling and any(name.digest is None for name in names):
-                continue
-            for reference in [str(name) for name in names] or [row["id"]]:
-                removal = _Removal(images, db)
-                db.execute("SAVEPOINT one_image")
-                try:
-                    actions += removal.remove(reference, force=False, prune=True)
-                except (Conflict, NotFound):
-                    db.execute("ROLLBACK TO one_image")  # in use, or it went with another
-                db.execute("RELEASE one_image")
-        point("images.prune.recorded")
-    images.collect()
-    images.store.flush()
-    after = _layer_sizes(images)
-    freed = sum(size for layer, size in before.items() if layer not in after)
-    events.pruned(images.store, freed)
-    return actions, freed
-
-
-def _layer_sizes(images: ImageService) -> dict[str, int]:
-    return dict(images.store.db.execute("SELECT diff_id, size_bytes FROM layers").fetchall())
