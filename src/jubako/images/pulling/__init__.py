@@ -14,7 +14,9 @@ Whenever it is killed: before a layer's rows are written its bytes are in `conte
 
 from __future__ import annotations
 
-from jubako.errors import InvalidArgument
+from contextlib import suppress
+
+from jubako.errors import InvalidArgument, JubakoError, KernelError
 from jubako.images.pulling.layers import LayerFetcher
 from jubako.images.pulling.planning import Plan, PlannedLayer, make_plan
 from jubako.images.pulling.recording import is_complete, record
@@ -79,7 +81,28 @@ def pull(
     if all_tags and (reference.tag is not None or reference.digest is not None):
         raise InvalidArgument("tag can't be used with --all-tags/-a", subject=text)
     reporter = Reporter(progress)
-    pulled: list[Pulled] = []
+    try:
+        pulled = _pull_names(images, reference, platform, all_tags, login, reporter)
+    except KernelError:
+        # Most likely the disk is full: what is unfinished would stand in everybody's way.
+        with suppress(JubakoError):
+            images.collect()
+        raise
+    images.recover()  # what was removed meanwhile
+    new = any(one.status == NEWER for one in pulled)
+    shown = reference if all_tags else reference.tagged()
+    reporter.say(f"Status: {NEWER if new else UP_TO_DATE} for {shown.familiar()}")
+    return pulled
+
+
+def _pull_names(
+    images: ImageService,
+    reference: Reference,
+    platform: str | None,
+    all_tags: bool,
+    login: Login | None,
+    reporter: Reporter,
+) -> list[Pulled]:
     # With the session open nothing is collected, also not what an earlier pull left unfinished.
     with images.layers.session() as session:
         images.recover()
@@ -89,13 +112,7 @@ def pull(
             if all_tags:
                 names = [reference.with_tag(tag) for tag in repository.tags()]
             puller = _Puller(images, session, repository, platform, reporter)
-            for name in names:
-                pulled.append(puller.pull(name))
-    images.recover()  # what was removed meanwhile
-    new = any(one.status == NEWER for one in pulled)
-    shown = reference if all_tags else reference.tagged()
-    reporter.say(f"Status: {NEWER if new else UP_TO_DATE} for {shown.familiar()}")
-    return pulled
+            return [puller.pull(name) for name in names]
 
 
 def plan(images: ImageService, text: str, *, platform: str | None, login: Login | None) -> Plan:
@@ -145,4 +162,3 @@ class _Puller:
             reporter.say(f"WARNING: {warning}")
         status = NEWER if new else UP_TO_DATE
         return Pulled(name, target.digest, target.image_id, status, target.quota)
-

@@ -121,7 +121,9 @@ class LayerFetcher:
         fetch.start()
 
     def _next(self) -> list[LayerFetch]:
-        """The layers that have ended since; waits for one."""
+        """The layers that have ended since; waits for one, if there is one to wait for."""
+        if not (self._running or self._waiting):
+            return []
         blocked = bool(self._waiting) and len(self._running) < self._limit
         try:
             found = [self._ended.get(timeout=_POLL_S if blocked else None)]
@@ -134,23 +136,30 @@ class LayerFetcher:
     def _publish(self, ended: Sequence[LayerFetch]) -> None:
         """Make the layers part of the root; raises the error of the first that has one."""
         good = [fetch for fetch in ended if fetch.error is None]
-        staged = [fetch.staged for fetch in good if fetch.staged is not None]
-        if staged:
-            self._session.publish(staged)
-            point("images.pull.published")
-            with self._images.store.transaction() as db:
-                self._session.record(db, staged)
-                for fetch in good:
-                    self._images.blobs.record(db, _blob(fetch.wanted))
         for fetch in ended:
-            self._running.remove(fetch)
-            fetch.partial.unlock()
+            self._running.remove(fetch)  # whatever happens now, it is not done twice
+        try:
+            self._write_down(good)
+        finally:
+            for fetch in ended:
+                fetch.partial.unlock()
         for fetch in good:
             self._reporter.say(reporting.COMPLETE, fetch.wanted.name)
         point("images.pull.layer")
         for fetch in ended:
             if fetch.error is not None:
                 raise fetch.error
+
+    def _write_down(self, good: Sequence[LayerFetch]) -> None:
+        staged = [fetch.staged for fetch in good if fetch.staged is not None]
+        if not staged:
+            return
+        self._session.publish(staged)
+        point("images.pull.published")
+        with self._images.store.transaction() as db:
+            self._session.record(db, staged)
+            for fetch in good:
+                self._images.blobs.record(db, _blob(fetch.wanted))
 
     def _stop(self) -> None:
         """Let what still runs after an error end; what is ready by then is not lost."""
