@@ -7,6 +7,8 @@ import signal
 import socket
 import sqlite3
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from jubako.linux import nft
@@ -187,3 +189,25 @@ def alive(pid: int) -> bool:
             return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+@contextmanager
+def full(root: Path, *, leave_bytes: int = 0) -> Iterator[None]:
+    """Inside the block there is no space left but `leave_bytes`."""
+    path = root / "filler"
+    with open(path, "wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(65536))
+        except OSError:
+            pass
+        try:
+            while True:
+                file.write(bytes(512))
+        except OSError:
+            pass
+        file.truncate(max(0, os.fstat(file.fileno()).st_size - leave_bytes))
+    try:
+        yield
+    finally:
+        path.unlink()

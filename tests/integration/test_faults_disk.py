@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ import pytest
 
 from tests.fixtures.engine import Jubako
 from tests.fixtures.leaks import Leaks
-from tests.integration.fault_tools import Traces, status, wait_for
+from tests.integration.fault_tools import Traces, full, status, wait_for
 
 ENOSPC = "No space left on device"
 EROFS = "Read-only file system"
@@ -44,28 +43,6 @@ def image(small_root: Path, jubako: Jubako, busybox_tar: Path) -> str:
 @pytest.fixture
 def traces(root_dir: Path, leaks: Leaks, small_root: Path) -> Traces:
     return Traces(root_dir, leaks)
-
-
-@contextmanager
-def full(root: Path, *, leave_bytes: int = 0) -> Iterator[None]:
-    """Inside the block there is no space left but `leave_bytes`."""
-    path = root / "filler"
-    with open(path, "wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(bytes(65536))
-        except OSError:
-            pass
-        try:
-            while True:
-                file.write(bytes(512))
-        except OSError:
-            pass
-        file.truncate(max(0, os.fstat(file.fileno()).st_size - leave_bytes))
-    try:
-        yield
-    finally:
-        path.unlink()
 
 
 @contextmanager
