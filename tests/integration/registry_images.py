@@ -10,7 +10,7 @@ import socket
 import threading
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,15 +47,20 @@ class Repository:
         """The name as users write it."""
         return f"{self.registry.host}/{self.path}"
 
-    def put_blob(self, data: bytes, media_type: str) -> JSON:
-        """Store a blob; returns its descriptor."""
-        digest = digest_of(data)
+    def put_blob(self, data: bytes | Path, media_type: str) -> JSON:
+        """Store a blob, which may be a file; returns its descriptor."""
+        if isinstance(data, Path):
+            with data.open("rb") as file:
+                digest = "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+            size = data.stat().st_size
+        else:
+            digest, size = digest_of(data), len(data)
         reply = self._send("POST", f"blobs/uploads/?digest={digest}", b"", {})
         location = reply["Location"]
         mark = "&" if "?" in location else "?"
-        headers = {"Content-Type": "application/octet-stream"}
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
         self._send("PUT", f"{location}{mark}digest={digest}", data, headers)
-        return {"mediaType": media_type, "digest": digest, "size": len(data)}
+        return {"mediaType": media_type, "digest": digest, "size": size}
 
     def put_document(self, document: JSON, tag: str = "") -> JSON:
         """Store a manifest or index, under a tag or its digest; returns its descriptor."""
@@ -83,11 +88,24 @@ class Repository:
             if docker:
                 kind = {"gzip": media.DOCKER_LAYER_GZIP, "plain": media.DOCKER_LAYER}[how]
             layers.append(self.put_blob(data, kind))
+        diff_ids = [digest_of(tar) for tar in tars]
+        return self.put_manifest(layers, diff_ids, tag, docker=docker, config=config)
+
+    def put_manifest(
+        self,
+        layers: Sequence[JSON],
+        diff_ids: Sequence[str],
+        tag: str = "",
+        *,
+        docker: bool = False,
+        config: Mapping[str, Any] | None = None,
+    ) -> JSON:
+        """Store the config and the manifest of layers that are there."""
         content = {
             "architecture": "amd64",
             "os": "linux",
             "config": {"Cmd": ["sh"]},
-            "rootfs": {"type": "layers", "diff_ids": [digest_of(tar) for tar in tars]},
+            "rootfs": {"type": "layers", "diff_ids": list(diff_ids)},
             **(config or {}),
         }
         kind = media.DOCKER_CONFIG if docker else media.OCI_CONFIG
@@ -96,7 +114,7 @@ class Repository:
                 "schemaVersion": 2,
                 "mediaType": media.DOCKER_MANIFEST if docker else media.OCI_MANIFEST,
                 "config": self.put_blob(json.dumps(content).encode(), kind),
-                "layers": layers,
+                "layers": list(layers),
             },
             tag,
         )
@@ -112,12 +130,14 @@ class Repository:
         self._send("DELETE", f"manifests/{digest}", None, {})
 
     def _send(
-        self, method: str, where: str, data: bytes | None, headers: Mapping[str, str]
+        self, method: str, where: str, data: bytes | Path | None, headers: Mapping[str, str]
     ) -> Mapping[str, str]:
         if not where.startswith("http"):
             where = f"{self.registry.url}/v2/{self.path}/{where}"
-        request = urllib.request.Request(where, data, dict(headers), method=method)
-        with urllib.request.urlopen(request, timeout=30) as reply:
+        with ExitStack() as stack:
+            body = stack.enter_context(data.open("rb")) if isinstance(data, Path) else data
+            request = urllib.request.Request(where, body, dict(headers), method=method)
+            reply = stack.enter_context(urllib.request.urlopen(request, timeout=30))
             return dict(reply.headers)
 
 
