@@ -4,12 +4,13 @@
       jubako-copy-1\\n, offer: images and layers  ───▶
                                                  ◀───    jubako-copy-1\\n, wish: layers it lacks
       archive as `save` writes it, without the
-      other layers, maybe compressed; end        ───▶
+      other layers, maybe compressed             ───▶
                                                  ◀───    outcome: what was loaded
 
 Either side may say `error` instead and end.  A message is JSON behind its length in four bytes, the
-highest first.  The archive is the rest of the stream, whose end it also is: a connection that broke
-is a truncated archive, which `load` refuses.  Which side was started by the other does not matter.
+highest first.  The archive comes in pieces, each behind its length, and a length of 0 ends it: that
+a stream ends is no sign, as a shell in between may keep it open, or lose it.  Which side was
+started by the other does not matter.
 """
 
 from __future__ import annotations
@@ -44,6 +45,9 @@ class Peer:
         self.name = name
         self.sent_bytes = 0
         self.told = False
+        self._heard = False
+        self._piece_left = 0  # of the archive's current piece
+        self._ended = False
 
     # --- messages --------------------------------------------------------------------------------
 
@@ -72,7 +76,7 @@ class Peer:
         Raises Unavailable (it is no jubako, or ended), Unsupported (of another version), and the
         error that it tells.
         """
-        start = self._read(len(MAGIC))
+        start = self._up_to(len(MAGIC))
         if start != MAGIC:
             if start.startswith(_ANY_VERSION):
                 raise Unsupported(
@@ -80,11 +84,12 @@ class Peer:
                     hint="use the same version of jubako on both sides",
                 )
             if not start:
-                raise Unavailable(f"{self.name}: no jubako answers there")
+                raise self._broken()
             raise Unavailable(
                 f"{self.name}: something else than jubako answers: {start!r}",
                 hint="a login shell that prints something on its own is in the way",
             )
+        self._heard = True
         return self.hear()
 
     def hear(self) -> dict[str, Any]:
@@ -105,19 +110,33 @@ class Peer:
             raise _told(self.name, message)
         return message
 
-    # --- bytes -----------------------------------------------------------------------------------
-
-    def read(self, size: int) -> bytes:
-        """Bytes of the archive, b"" at its end: with it the peer is a stream for `load`."""
-        try:
-            return os.read(self._reader, min(size, _READ_BYTES))
-        except OSError as exc:
-            raise KernelError.from_oserror("read from", exc, path=self.name) from exc
+    # --- the archive -----------------------------------------------------------------------------
 
     def write(self, data: bytes | memoryview) -> None:
-        """Bytes of the archive.  Raises Unavailable when nobody reads them any more."""
-        self._write(data)
-        self.sent_bytes += len(data)
+        """A piece of it.  Raises Unavailable when nobody reads it any more."""
+        if data:
+            self._write(len(data).to_bytes(_LENGTH_BYTES, "big"))
+            self._write(data)
+            self.sent_bytes += len(data)
+
+    def end(self) -> None:
+        """No more pieces come."""
+        self._write(bytes(_LENGTH_BYTES))
+
+    def read(self, size: int) -> bytes:
+        """Some of it, b"" at its end: so the peer is a stream for `load`.  Raises Unavailable."""
+        if not self._ended and not self._piece_left:
+            self._piece_left = int.from_bytes(self._exactly(_LENGTH_BYTES), "big")
+            self._ended = not self._piece_left
+        if self._ended:
+            return b""
+        data = self._some(min(size, self._piece_left))
+        if not data:
+            raise self._broken()
+        self._piece_left -= len(data)
+        return data
+
+    # --- bytes -----------------------------------------------------------------------------------
 
     def _write(self, data: bytes | memoryview) -> None:
         view = memoryview(data)
@@ -125,23 +144,35 @@ class Peer:
             while view:
                 view = view[os.write(self._writer, view) :]
         except BrokenPipeError as exc:
-            raise Unavailable(f"{self.name}: the connection ended") from exc
+            raise self._broken() from exc
         except OSError as exc:
             raise KernelError.from_oserror("write to", exc, path=self.name) from exc
 
-    def _read(self, size: int) -> bytes:
+    def _some(self, size: int) -> bytes:
+        try:
+            return os.read(self._reader, min(size, _READ_BYTES))
+        except ConnectionResetError:
+            return b""
+        except OSError as exc:
+            raise KernelError.from_oserror("read from", exc, path=self.name) from exc
+
+    def _up_to(self, size: int) -> bytes:
         """So many bytes, fewer at the end."""
         parts = []
-        while size and (part := self.read(size)):
+        while size and (part := self._some(size)):
             parts.append(part)
             size -= len(part)
         return b"".join(parts)
 
     def _exactly(self, size: int) -> bytes:
-        data = self._read(size)
+        data = self._up_to(size)
         if len(data) < size:
-            raise Unavailable(f"{self.name}: the connection ended")
+            raise self._broken()
         return data
+
+    def _broken(self) -> Unavailable:
+        what = "the connection ended" if self._heard else "no jubako answers there"
+        return Unavailable(f"{self.name}: {what}")
 
 
 def _frame(message: dict[str, Any]) -> bytes:

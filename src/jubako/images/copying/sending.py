@@ -9,7 +9,7 @@ from jubako.images.layers.temporary import LOCK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from typing import Any
 
     from jubako.images import ImageService
@@ -35,12 +35,9 @@ class Copied:
         self.sent_bytes = sent_bytes
 
 
-def send(
-    images: ImageService, references: Sequence[str], peer: Peer, end: Callable[[], None]
-) -> Copied:
+def send(images: ImageService, references: Sequence[str], peer: Peer) -> Copied:
     """Send what the other side lacks.
 
-    end: makes the other side see the end of what is sent.
     Raises NotFound, IntegrityError (a layer is damaged), Unavailable, and what the other side says.
     """
     # The shared lock keeps the layers from being deleted while they are read.
@@ -57,10 +54,10 @@ def send(
             archive = saving.archive(images, saved, leave_out=frozenset(sizes) - wanted)
             for piece in compress(archive):
                 peer.write(piece)
+            peer.end()
         except Unavailable:
             peer.hear()  # it has ended early, and may have said why
             raise
-        end()
         loaded = _texts(peer.hear(), "loaded", peer.name)
     for image in saved:
         events.emit_saved(images.store, image.id)

@@ -95,11 +95,6 @@ class RemoteShell:
         reader, writer = self._process.stdout.fileno(), self._process.stdin.fileno()
         return Peer(reader, writer, self._address.text)
 
-    def end_input(self) -> None:
-        """Let the other side see the end of what is sent."""
-        assert self._process is not None and self._process.stdin is not None
-        self._process.stdin.close()
-
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: object
     ) -> None:
@@ -130,9 +125,9 @@ def copy_to(
     program: str,
 ) -> Copied:
     """See `ImageService.copy_to`."""
-    remote = RemoteShell(Address(address), ["image", "receive"], shell=shell, program=program)
-    with remote as peer:
-        return send(images, references, peer, remote.end_input)
+    arguments = ["image", "receive"]
+    with RemoteShell(Address(address), arguments, shell=shell, program=program) as peer:
+        return send(images, references, peer)
 
 
 def copy_from(
