@@ -207,7 +207,9 @@ class BlobStream:
                     f"{reply.header('Content-Range')[:60]!r}",
                     subject=self._digest,
                 )
-            first, size = self._at, found[2] if found[2] is not None else found[1] + 1
+            first, size = self._at, found[1] + 1
+            if found[2] not in (None, size) or reply.length not in (None, size - first):
+                size = -1
         elif reply.status == 416:
             size = -1
         elif is_transient(reply.status):
@@ -218,7 +220,7 @@ class BlobStream:
             name, domain = self._reference.familiar_name(), self._reference.domain
             raise refusals.error(reply, "pull", name, domain, missing=self._what)
         if size is not None and size != self._size:
-            found_text = "fewer" if size < 0 else str(size)
+            found_text = "another number" if size < 0 else str(size)
             raise IntegrityError(
                 f"{self._what}: expected {self._size} bytes, found {found_text}",
                 subject=self._digest,

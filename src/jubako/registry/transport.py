@@ -99,7 +99,7 @@ class Reply:
     def close(self) -> None:
         """Give the connection back, or end it if more is to come than is worth reading."""
         left = self._response.length_remaining
-        if left is not None and 0 < left <= _MAX_DRAIN:
+        if left is not None and left <= _MAX_DRAIN:  # also at 0, which urllib3 has to see
             with suppress(TransportFailure):
                 while self.piece(_MAX_DRAIN):
                     pass
@@ -150,8 +150,10 @@ class Transport:
             reply = self._send_once(method, url, sent, body)
             if reply.status not in _REDIRECTS or not follow or body is not None:
                 return reply
-            target = self._redirect(reply, start)
-            reply.close()
+            try:
+                target = self._redirect(reply, start)
+            finally:
+                reply.close()
             if not same_origin(target, url):
                 sent.pop("Authorization", None)
             if reply.status == 303 and method != "HEAD":
@@ -168,7 +170,9 @@ class Transport:
         for reply in replies:
             reply.abort()
         for manager in managers:
-            manager.clear()
+            # Not `clear`: that leaves the pools to the garbage collector.
+            for key in manager.pools.keys():
+                manager.pools[key].close()
 
     def _send_once(
         self,
