@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from jubako.containers.services import Services
 
 _FILTERS = ("label", "label!", "until")
+_OF_IMAGES = ("reference", "unused-for")
 
 
 def prune(
@@ -26,12 +27,13 @@ def prune(
     volumes: bool,
 ) -> dict[str, Any]:
     """See `SystemService.prune`."""
-    check_names(filters, _FILTERS)
+    check_names(filters, (*_FILTERS, *_OF_IMAGES))
     if volumes and "until" in filters:
         raise InvalidArgument('The "until" filter is not supported with "--volumes"')
-    removed, freed = containers.prune(filters)
-    networks = prune_networks(services, filters)
-    volume_names, volume_bytes = services.volumes.prune(filters) if volumes else ([], 0)
+    common = {name: values for name, values in filters.items() if name not in _OF_IMAGES}
+    removed, freed = containers.prune(common)
+    networks = prune_networks(services, common)
+    volume_names, volume_bytes = services.volumes.prune(common) if volumes else ([], 0)
     actions, image_bytes = services.images.prune(filters, all_unused=all_images)
     return {
         "ContainersDeleted": removed,

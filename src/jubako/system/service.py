@@ -81,6 +81,16 @@ class SystemService:
 
         return disk_usage(self._services, self._containers)
 
+    def disk_account(self) -> list[dict[str, Any]]:
+        """Where every block of the root is: what `du` finds there, by what it is for.
+
+        Items have Kind, Count (files and directories), Size (bytes on disk), and FreedBy: the
+        command that makes it come back, "" if none does.  Raises KernelError.
+        """
+        from jubako.system.account import disk_account
+
+        return disk_account(self._services)
+
     def prune(
         self,
         filters: Mapping[str, Sequence[str]] | None = None,
@@ -90,8 +100,9 @@ class SystemService:
     ) -> dict[str, Any]:
         """Remove containers that do not run, dangling images, and unused networks.
 
-        filters: label, label!, until.  all_images: all that no container uses.  volumes: anonymous
-        volumes that no container uses, too.  Returns the API's names: ContainersDeleted,
+        filters: label, label!, until; reference and unused-for choose among images alone (see
+        `ImageService.prune`).  all_images: all that no container uses.  volumes: anonymous volumes
+        that no container uses, too.  Returns the API's names: ContainersDeleted,
         NetworksDeleted, VolumesDeleted, ImagesDeleted, SpaceReclaimed (bytes).
         Raises InvalidArgument for an unknown filter, and for `until` together with volumes.
         """

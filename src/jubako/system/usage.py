@@ -1,15 +1,17 @@
 """`system df`: what takes how much of the disk, and what would come back.
 
-Sizes are the lengths of files, a file with several names once: what `du --apparent-size` counts
-below the trees of layers, of what containers wrote, and of volumes, without the directories
-themselves.  A layer counts once, however many images have it.
+Sizes are the lengths of files, a file with several names once: what `du --apparent-size` counts in
+layers and blobs, in what containers wrote, and in volumes, without the directories themselves.  A
+layer counts once, however many images have it.  `account` has what these sums leave out.
 """
 
 from __future__ import annotations
 
+from jubako.images import disk
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
     from typing import Any
 
     from jubako.containers import ContainerService
@@ -20,11 +22,15 @@ _ACTIVE = ("running", "paused", "restarting")
 
 def disk_usage(services: Services, containers: ContainerService) -> dict[str, Any]:
     """See `SystemService.disk_usage`."""
-    layers = _layers(services)
-    images = _images(services, layers)
+    layers = disk.layer_bytes(services.images)
+    blobs = disk.blob_bytes(services.images)
+    total = sum(layers.values()) + sum(blobs.values()) + disk.partial_bytes(services.images)
+    images = _images(services)
     used = containers.list(all=True, size=True)
     volumes = services.volumes.list(size=True)
-    held = _layers_of_containers(services)
+    needed_layers, needed_blobs = _needed(services)
+    needed = sum(layers.get(one, 0) for one in needed_layers)
+    needed += sum(blobs.get(one, 0) for one in needed_blobs)
     return {
         "LayersSize": sum(layers.values()),
         "Images": images,
@@ -34,8 +40,8 @@ def disk_usage(services: Services, containers: ContainerService) -> dict[str, An
         "ImageUsage": _summary(
             len(images),
             sum(image["Containers"] > 0 for image in images),
-            sum(layers.values()),
-            sum(size for layer, size in layers.items() if layer not in held),
+            total,
+            total - needed,
         ),
         "ContainerUsage": _summary_of(
             used, lambda one: one["State"] in _ACTIVE, lambda one: one["SizeRw"]
@@ -68,22 +74,41 @@ def _summary_of(objects: Sequence[Any], is_active: Any, size_of: Any) -> dict[st
     )
 
 
-def _layers(services: Services) -> dict[str, int]:
-    """Every layer on the disk with its size."""
-    return dict(services.store.db.execute("SELECT diff_id, size_bytes FROM layers").fetchall())
-
-
-def _layers_of_containers(services: Services) -> set[str]:
-    query = (
-        "SELECT DISTINCT diff_id FROM image_layers"
-        " WHERE image_id IN (SELECT image_id FROM containers)"
+# Images that containers use, and those that they were made from.
+_KEPT = """
+    WITH RECURSIVE kept(id) AS (
+        SELECT image_id FROM containers
+        UNION SELECT json_extract(value, '$.ImageId')
+            FROM containers, json_each(record, '$.Mounts')
+            WHERE json_extract(value, '$.Type') = 'image'
+        UNION SELECT parent FROM images JOIN kept USING (id) WHERE parent IS NOT NULL
     )
-    return {row[0] for row in services.store.db.execute(query)}
+"""
 
 
-def _images(services: Services, layers: Mapping[str, int]) -> list[dict[str, Any]]:
+def _needed(services: Services) -> tuple[set[str], set[str]]:
+    """Layers and blobs that `image prune --all` leaves."""
+    db = services.store.db
+
+    def digests(query: str) -> set[str]:
+        return {row[0] for row in db.execute(f"{_KEPT} {query}")}
+
+    kept = "IN (SELECT id FROM kept)"
+    layers = digests(f"SELECT diff_id FROM image_layers WHERE image_id {kept}")
+    blobs = digests(f"SELECT id FROM images WHERE id {kept}")
+    blobs |= digests(f"SELECT digest FROM manifests WHERE image_id {kept}")
+    compressed = {
+        row["digest"]
+        for row in db.execute("SELECT digest, diff_id FROM blobs")
+        if row["diff_id"] in layers
+    }
+    return layers, blobs | compressed - {*services.images.blobs.unwanted()}
+
+
+def _images(services: Services) -> list[dict[str, Any]]:
     """The summaries, with what they share with others and how many containers use them."""
     db = services.store.db
+    layers = dict(db.execute("SELECT diff_id, size_bytes FROM layers").fetchall())
     query = "SELECT image_id, count(*) FROM containers GROUP BY image_id"
     users = dict(db.execute(query).fetchall())
     of_image: dict[str, set[str]] = {}

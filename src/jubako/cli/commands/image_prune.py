@@ -4,25 +4,52 @@ from __future__ import annotations
 
 from jubako.cli import filters, units
 from jubako.cli.confirm import confirm
-from jubako.cli.flags import Command, Flag
+from jubako.cli.flags import UINT, Command, Flag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from jubako.cli.flags import Call
     from jubako.cli.session import Session
 
-COMMAND = Command("[OPTIONS]", (Flag("all", "a"), filters.filter_flag(""), Flag("force", "f")))
-_ALL = "This will remove all images without at least one container associated to them."
+COMMAND = Command(
+    "[OPTIONS]",
+    (
+        Flag("all", "a"),
+        Flag("dry-run"),
+        filters.filter_flag(""),
+        Flag("force", "f"),
+        Flag("keep", "", UINT),
+    ),
+)
 
 
 def run(session: Session, call: Call) -> int:
-    everything = call.flag("all")
-    warning = _ALL if everything else "This will remove all dangling images."
-    if not call.flag("force") and not confirm(session, warning):
+    wanted = filters.collect(call)
+    everything, dry_run = call.flag("all"), call.flag("dry-run")
+    keep = call.number("keep") if call.given("keep") else None
+    if not (dry_run or call.flag("force")) and not confirm(
+        session, _warning(wanted, everything, keep)
+    ):
         return 0
-    removed, freed_bytes = session.engine.images.prune(filters.collect(call), all_unused=everything)
+    removed, freed_bytes = session.engine.images.prune(
+        wanted, all_unused=everything, keep=keep, dry_run=dry_run
+    )
     if removed:
         lines = [f"{what.lower()}: {name}" for item in removed for what, name in item.items()]
-        session.out("Deleted Images:\n" + "\n".join(lines) + "\n")
-    session.out(f"Total reclaimed space: {units.human_size(freed_bytes)}")
+        title = "Images That Would Be Deleted" if dry_run else "Deleted Images"
+        session.out(f"{title}:\n" + "\n".join(lines) + "\n")
+    size = units.human_size(freed_bytes)
+    session.out(f"Total {'reclaimable' if dry_run else 'reclaimed'} space: {size}")
     return 0
+
+
+def _warning(wanted: Mapping[str, Sequence[str]], everything: bool, keep: int | None) -> str:
+    """Docker's words, and what its filters do not have."""
+    if not everything and "reference" not in wanted and keep is None:
+        return "This will remove all dangling images."
+    text = "This will remove all images without at least one container associated to them"
+    if keep is not None:
+        text += f", except for the {keep} newest of each repository"
+    return text + "."

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from jubako.cli.flags import Call
     from jubako.cli.session import Session
 
-COMMAND = Command("[OPTIONS]", (Flag("format", "", STRING), Flag("verbose", "v")))
+COMMAND = Command("[OPTIONS]", (Flag("all", "a"), Flag("format", "", STRING), Flag("verbose", "v")))
 _KINDS = (
     ("Images", "ImageUsage"),
     ("Containers", "ContainerUsage"),
@@ -33,6 +33,9 @@ _CACHE_COLUMNS = ("CACHE ID", "CACHE TYPE", "SIZE", "CREATED", "LAST USED", "USA
 
 def run(session: Session, call: Call) -> int:
     layout = call.text("format")
+    if call.flag("all"):
+        _account(session, layout)
+        return 0
     usage = session.engine.system.disk_usage()
     if not call.flag("verbose"):
         rows = [{"Type": title, **usage[key]} for title, key in _KINDS]
@@ -53,6 +56,14 @@ def run(session: Session, call: Call) -> int:
     return 0
 
 
+def _account(session: Session, layout: str) -> None:
+    rows = session.engine.system.disk_account()
+    if layout in ("", "table"):
+        counts = {key: sum(row[key] for row in rows) for key in ("Count", "Size")}
+        rows.append({"Kind": "total", "FreedBy": "", **counts})
+    _ACCOUNT.write(session, rows, layout)
+
+
 def _reclaimable(row: Any) -> str:
     size = units.human_size(row["Reclaimable"])
     if not row["TotalSize"]:
@@ -71,6 +82,20 @@ _LIST = listing.Listing(
     },
     ("Type", "TotalCount", "Active", "Size", "Reclaimable"),
     "Type",
+)
+
+
+_ACCOUNT = listing.Listing(
+    "*formatter.diskAccountContext",
+    {
+        "Kind": ("KIND", lambda row: row["Kind"]),
+        "Count": ("FILES", lambda row: str(row["Count"])),
+        "Size": ("ON DISK", lambda row: units.human_size(row["Size"])),
+        "FreedBy": ("FREED BY", lambda row: row["FreedBy"]),
+    },
+    ("Kind", "Count", "Size", "FreedBy"),
+    "Kind",
+    in_json={"Count": lambda row: row["Count"], "Size": lambda row: row["Size"]},
 )
 
 

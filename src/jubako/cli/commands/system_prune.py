@@ -51,10 +51,10 @@ def _warning(wanted: Mapping[str, Sequence[str]], everything: bool, volumes: boo
     kinds = ["all stopped containers", "all networks not used by at least one container"]
     if volumes:
         kinds.append("all anonymous volumes not used by at least one container")
-    if everything:
-        kinds += ["all images without at least one container associated to them", "all build cache"]
-    else:
-        kinds += ["all dangling images", "unused build cache"]
+    by_name = everything or "reference" in wanted
+    unused = "all images without at least one container associated to them"
+    kinds.append(unused if by_name else "all dangling images")
+    kinds.append("all build cache" if everything else "unused build cache")
     text = "This will remove:\n" + "".join(f"  - {kind}\n" for kind in kinds)
     if wanted:
         pairs = sorted(f"{name}={value}" for name, values in wanted.items() for value in values)

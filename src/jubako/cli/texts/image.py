@@ -119,8 +119,13 @@ TEXTS = {
         "Remove unused images",
         {
             "all": "Remove all unused images, not just dangling ones",
-            "filter": 'Provide filter values (e.g. "until=<timestamp>")',
+            "dry-run": "Only show what would go, and how much space comes free",
+            "filter": (
+                'Provide filter values (e.g. "until=<timestamp>"):\n'
+                "dangling, label, label!, reference=<pattern>, unused-for=<duration>, until"
+            ),
             "force": "Do not prompt for confirmation",
+            "keep": "Remove all unused images but the newest N of each repository",
         },
     ),
     "image_cp": Text(

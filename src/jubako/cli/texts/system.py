@@ -38,6 +38,7 @@ TEXTS = {
     "system_df": Text(
         "Show jubako disk usage",
         {
+            "all": "Account for every block of the root, and say what frees it",
             "format": LIST_FORMAT,
             "verbose": "Show detailed information on space usage",
         },
@@ -46,7 +47,10 @@ TEXTS = {
         "Remove unused data",
         {
             "all": "Remove all unused images not just dangling ones",
-            "filter": 'Provide filter values (e.g. "label=<key>=<value>")',
+            "filter": (
+                'Provide filter values (e.g. "label=<key>=<value>"):\n'
+                "label, label!, until; of images also reference=<pattern>, unused-for=<duration>"
+            ),
             "force": "Do not prompt for confirmation",
             "volumes": "Prune anonymous volumes",
         },
