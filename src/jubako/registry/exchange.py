@@ -14,7 +14,7 @@ from jubako.errors import JubakoError, Unavailable
 from jubako.registry import refusals
 from jubako.registry.auth import Authorizer
 from jubako.registry.failures import TransportFailure
-from jubako.registry.headers import parse_warnings
+from jubako.registry.headers import parse_warnings, same_origin
 from jubako.registry.retries import Tries, is_transient
 from jubako.registry.tokens import Answer
 from jubako.registry.transport import Transport, without_query
@@ -111,8 +111,8 @@ class Exchange:
                 raise
             reply.secrets = _secrets(credentials.get("Authorization", ""))
             self._note(endpoint, reply)
-            if reply.status != 401:
-                return reply
+            if reply.status != 401 or not same_origin(reply.url, endpoint.base):
+                return reply  # where a redirect led to, nobody may ask for this registry's login
             try:
                 again = attempt.challenged(reply.header_list("WWW-Authenticate"))
             except JubakoError:
@@ -203,19 +203,27 @@ class Exchange:
                 raise refusals.exhausted(what, reply.status, refusal, wait)
 
     def _ask(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, limit: int
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        *,
+        limit: int,
+        secrets: tuple[str, ...],
     ) -> Answer:
         """How the authorizer reaches a token server."""
+
+        def send() -> Reply:
+            reply = self._transport.send(method, url, headers, body, follow=False)
+            reply.secrets = secrets
+            return reply
+
         what = f'{method.capitalize()} "{without_query(url)}"'
         tries = self.tries()
         while True:
             try:
-                reply = self._persist(
-                    lambda: self._transport.send(method, url, headers, body, follow=False),
-                    what,
-                    tries,
-                    "",
-                )
+                reply = self._persist(send, what, tries, "")
                 found = reply.read(limit)
             except TransportFailure as exc:
                 if not tries.again(exc.reason):

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 MAX_ANSWER = 1 << 20  # bytes; a token is some 2 KiB
 _MAX_TOKEN = 64 << 10  # characters; servers refuse headers of less
 _CLIENT_ID = "jubako"
+_FORM = "application/x-www-form-urlencoded"
 _LIFE_S = 60.0  # of a token that does not say: the specification's default, and its least
 _MAX_LIFE_S = 10 * 365 * 86400.0
 _SPENT = 0.8  # a token is renewed after this part of its life: the request has to arrive, too
@@ -39,7 +40,7 @@ _TOKEN_TEXT = re.compile(r"[\x21-\x7e]+")  # what may stand in a header
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A reply of a token server: body is all of it, or more than `limit` bytes of it."""
+    """A reply of a token server."""
 
     status: int
     body: bytes
@@ -48,12 +49,19 @@ class Answer:
 class Request(Protocol):
     """How a token server is reached; the transport gives it.
 
-    It must follow no redirect, end reading a body after `limit` bytes and a bit, and raise
-    Unavailable when no answer comes.
+    limit: bytes of the answer.  secrets: what no error and no report of a retry may repeat.
+    It must follow no redirect, and raise Unavailable when no answer comes, or a larger one.
     """
 
     def __call__(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, limit: int
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        *,
+        limit: int,
+        secrets: tuple[str, ...],
     ) -> Answer: ...
 
 
@@ -86,13 +94,17 @@ def fetch(
     Raises Unauthorized (refused), Unavailable (no answer, or none that makes sense).  No error
     repeats a secret.
     """
+    secrets = login.secrets() if login is not None else ()
     if login is not None and login.identity_token:
-        answer = _post(request, realm, service, scopes, login.identity_token)
+        method, url, headers = "POST", realm, {"Content-Type": _FORM}
+        body = _form(service, scopes, login.identity_token)
     else:
-        answer = _get(request, realm, service, scopes, login, offline)
+        method, url, body = "GET", _url(realm, service, scopes, login, offline), None
+        headers = {"Authorization": basic(login)} if login is not None and login.username else {}
+    answer = request(method, url, headers, body, limit=MAX_ANSWER, secrets=secrets)
     where = f"token server {realm_name(realm)}"
     if not 200 <= answer.status < 300:
-        raise _refusal(where, answer, login)
+        raise _refusal(where, answer, known=bool(login), secrets=secrets)
     return _read(where, answer.body, now)
 
 
@@ -110,30 +122,20 @@ def realm_name(realm: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"[:200]
 
 
-def _get(
-    request: Request,
-    realm: str,
-    service: str,
-    scopes: tuple[str, ...],
-    login: Login | None,
-    offline: bool,
-) -> Answer:
+def _url(
+    realm: str, service: str, scopes: tuple[str, ...], login: Login | None, offline: bool
+) -> str:
     query = [("service", service)] if service else []
     query += [("scope", scope) for scope in scopes]
-    headers: dict[str, str] = {}
     if login is not None and login.username:
         query.append(("account", login.username))
-        headers["Authorization"] = basic(login)
         if offline:
             query += [("client_id", _CLIENT_ID), ("offline_token", "true")]
     separator = "&" if urlsplit(realm).query else "?"
-    url = f"{realm}{separator}{urlencode(query)}" if query else realm
-    return request("GET", url, headers, None, MAX_ANSWER)
+    return f"{realm}{separator}{urlencode(query)}" if query else realm
 
 
-def _post(
-    request: Request, realm: str, service: str, scopes: tuple[str, ...], identity_token: str
-) -> Answer:
+def _form(service: str, scopes: tuple[str, ...], identity_token: str) -> bytes:
     form = {
         "grant_type": "refresh_token",
         "refresh_token": identity_token,
@@ -141,36 +143,27 @@ def _post(
         "client_id": _CLIENT_ID,
         "scope": " ".join(scopes),
     }
-    headers = {"Content-Type": "application/x-www-form-urlencoded"}
-    body = urlencode({name: value for name, value in form.items() if value}).encode()
-    return request("POST", realm, headers, body, MAX_ANSWER)
+    return urlencode({name: value for name, value in form.items() if value}).encode()
 
 
-def _refusal(where: str, answer: Answer, login: Login | None) -> Unauthorized | Unavailable:
+def _refusal(
+    where: str, answer: Answer, *, known: bool, secrets: tuple[str, ...]
+) -> Unauthorized | Unavailable:
     status = answer.status
-    if status == 429 or status >= 500:
-        return Unavailable(f"{where}: status {status}{_reason(answer.body, login)}")
     if 300 <= status < 400:
         return Unavailable(f"{where}: it answers with a redirect, which is not followed")
-    if status in (400, 401, 403):
-        known = login is not None and (login.username or login.identity_token)
-        what = "the credentials were refused" if known else "it gives no token without a login"
-        return Unauthorized(f"{where}: {what}{_reason(answer.body, login)}")
-    return Unavailable(f"{where}: status {status}{_reason(answer.body, login)}")
-
-
-def _reason(body: bytes, login: Login | None) -> str:
-    """`: text` of a refusal's body, without secrets."""
-    _, text = refusals.parse(body)
-    for secret in login.secrets() if login is not None else ():
+    _, text = refusals.parse(answer.body)
+    for secret in secrets:
         text = text.replace(secret, "***")
     text = printable(text, _MAX_REASON)
-    return f": {text}" if text else ""
+    reason = f": {text}" if text else ""
+    if status in (400, 401, 403):
+        what = "the credentials were refused" if known else "it gives no token without a login"
+        return Unauthorized(f"{where}: {what}{reason}")
+    return Unavailable(f"{where}: status {status}{reason}")
 
 
 def _read(where: str, body: bytes, now: float) -> Token:
-    if len(body) > MAX_ANSWER:
-        raise Unavailable(f"{where}: its answer is larger than {MAX_ANSWER} bytes")
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError):
