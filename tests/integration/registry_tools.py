@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from jubako.oci.reference import parse
 from jubako.registry import Client, Hosts
 from jubako.registry.credentials import FixedCredentials, Login
 from jubako.registry.repository import Repository
+from tests.fixtures.bad_registry import BadRegistry
 
 # Of the range for documentation (RFC 5737): not loopback to a client, and still on this machine.
 FAR_ADDRESS = "192.0.2.9"
@@ -71,3 +73,26 @@ def far_address() -> Iterator[str]:
         yield FAR_ADDRESS
     finally:
         subprocess.run(["ip", "address", "del", f"{FAR_ADDRESS}/32", "dev", "lo"], check=True)
+
+
+DATA = os.urandom(3_000_000)
+BLOB = describe(DATA)
+
+
+class Watch:
+    """A client of the bad registry that notes what it says of its waits, and does not wait long."""
+
+    def __init__(self, bad: BadRegistry, login: Login | None = None, **options: object):
+        self.told: list[tuple[str, float]] = []
+        self.warned: list[str] = []
+        hosts = Hosts(cert_directories=[], **options)  # type: ignore[arg-type]  # of the test
+        self.client = open_client(
+            bad.host,
+            login,
+            hosts=hosts,
+            on_retry=lambda reason, seconds: self.told.append((reason, seconds)),
+            on_warning=self.warned.append,
+        )
+
+    def repository(self, bad: BadRegistry, path: str = "app") -> Repository:
+        return repository_of(self.client, f"{bad.host}/{path}")

@@ -1,0 +1,496 @@
+"""What the client makes of answers that a good registry on a good day does not give."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from jubako.errors import (
+    IntegrityError,
+    InvalidArgument,
+    JubakoError,
+    NotFound,
+    PermissionDenied,
+    Unauthorized,
+    Unavailable,
+)
+from jubako.oci import media
+from jubako.oci.digest import Digest
+from jubako.registry import Client
+from jubako.registry.credentials import Login
+from jubako.registry.headers import Quota
+from jubako.registry.repository import Repository
+from tests.fixtures.bad_registry import BadRegistry
+from tests.fixtures.registry import Registry
+from tests.fixtures.registry_faults import (
+    Answer,
+    Fault,
+    Request,
+    answer,
+    change,
+    drop,
+    redirect,
+    respond,
+    say,
+    set_header,
+    stall,
+)
+from tests.integration.registry_tools import (
+    BLOB,
+    DATA,
+    Watch,
+    describe,
+    open_client,
+    push_image,
+    read,
+    repository_of,
+)
+
+
+@pytest.fixture
+def watch(bad_registry: BadRegistry) -> Iterator[Watch]:
+    found = Watch(bad_registry)
+    with found.client:
+        yield found
+
+
+@pytest.fixture
+def app(bad_registry: BadRegistry, watch: Watch) -> Repository:
+    """The repository `app`, which has `BLOB` and the tag `latest`."""
+    bad_registry.add_blob(DATA)
+    bad_registry.add_image("app", [b"layer"])
+    return watch.repository(bad_registry)
+
+
+# --- digests -------------------------------------------------------------------------------------
+
+
+def test_a_manifest_is_what_its_digest_says(bad_registry: BadRegistry, app: Repository) -> None:
+    digest = app.get_manifest("latest").digest
+    bad_registry.on("GET .*/manifests/", change(lambda data: data + b" "))
+    for ref in (digest, "latest"):  # the header has the old digest
+        with pytest.raises(IntegrityError, match=f"expected {digest}, found sha256:"):
+            app.get_manifest(ref)
+    bad_registry.behave()
+    bad_registry.on("HEAD .*/manifests/", set_header("Docker-Content-Digest", "sha256:" + "0" * 64))
+    with pytest.raises(IntegrityError):
+        app.head_manifest(digest)
+
+
+def test_a_registry_need_not_name_digests(bad_registry: BadRegistry, app: Repository) -> None:
+    bad_registry.on(".*/manifests/", set_header("Docker-Content-Digest", None))
+    head, got = app.head_manifest("latest"), app.get_manifest("latest")
+    assert head is not None
+    assert head.digest == got.digest == Digest.of(got.data)
+    assert head.size == len(got.data)
+
+
+def test_what_is_stored_is_compared(bad_registry: BadRegistry, app: Repository) -> None:
+    bad_registry.on("PUT ", set_header("Docker-Content-Digest", "sha256:" + "0" * 64))
+    with pytest.raises(IntegrityError, match="the registry stored sha256:0000"):
+        app.put_manifest("x", b"{}", media.OCI_MANIFEST)
+    with pytest.raises(IntegrityError, match="the registry stored sha256:0000"):
+        app.upload(BLOB.digest, BLOB.size, lambda: iter([DATA]))
+
+
+# --- a registry that has no time -----------------------------------------------------------------
+
+
+def test_it_is_waited_for_as_it_asks(
+    bad_registry: BadRegistry, app: Repository, watch: Watch
+) -> None:
+    busy = respond(429, "TOOMANYREQUESTS", "slow down", Retry_After="1")
+    bad_registry.on("GET .*/manifests/", busy, times=1)
+    bad_registry.on("GET .*/blobs/", respond(503, Retry_After="0"), times=2)
+    started = time.monotonic()
+    app.get_manifest("latest")
+    assert time.monotonic() - started >= 1
+    assert read(app, BLOB) == DATA
+    assert [seconds for _, seconds in watch.told] == [1.0, 0.0, 0.0]
+    assert watch.told[0][0] == "toomanyrequests: slow down"
+
+
+def test_nobody_waits_for_hours(bad_registry: BadRegistry, app: Repository, watch: Watch) -> None:
+    busy = respond(429, "TOOMANYREQUESTS", "You have reached your limit", Retry_After="21600")
+    bad_registry.on("GET ", busy)
+    for ask in (lambda: app.get_manifest("latest"), lambda: app.open_blob(BLOB)):
+        with pytest.raises(Unavailable) as caught:
+            ask()
+        assert "toomanyrequests: You have reached your limit" in str(caught.value)
+        assert caught.value.hint is not None and "Retry-After: 21600" in caught.value.hint
+    assert watch.told == []
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+def test_faults_of_servers_may_pass(
+    bad_registry: BadRegistry, app: Repository, watch: Watch, status: int
+) -> None:
+    bad_registry.on(".*/manifests/", drop(-1), times=1)
+    bad_registry.on(".*/manifests/", respond(status), times=1, skip=1)
+    assert app.head_manifest("latest") is not None
+    assert len(watch.told) == 2
+
+
+def test_what_will_not_pass_is_not_tried_again(
+    bad_registry: BadRegistry, app: Repository, watch: Watch
+) -> None:
+    expected: dict[int, type[JubakoError]] = {
+        400: InvalidArgument,
+        403: PermissionDenied,
+        404: NotFound,
+        418: Unavailable,
+    }
+    for status, kind in expected.items():
+        bad_registry.behave()
+        bad_registry.on("GET .*/manifests/", respond(status, "ODD_CODE", "a\x1b[31m\nb"))
+        with pytest.raises(kind) as caught:
+            app.get_manifest("latest")
+        assert str(caught.value).endswith("odd code: a [31m b")
+        assert len(bad_registry.lines("GET .*/manifests/")) == 1
+    assert watch.told == []
+
+
+def test_the_quota_and_the_warnings(
+    bad_registry: BadRegistry, app: Repository, watch: Watch
+) -> None:
+    for name, value in (
+        ("RateLimit-Limit", "100;w=21600"),
+        ("RateLimit-Remaining", "99;w=21600"),
+        ("Warning", '299 - "use another name"'),
+    ):
+        bad_registry.on(".*/manifests/", set_header(name, value))
+    head, got = app.head_manifest("latest"), app.get_manifest("latest")
+    assert head is not None
+    assert head.quota == got.quota == Quota(100, 99, 21600)
+    assert watch.warned == ["use another name"]
+
+
+# --- redirects -----------------------------------------------------------------------------------
+
+LOGIN = Login("me", "a secret of mine")
+
+
+def test_credentials_stay_with_their_host(
+    bad_registry: BadRegistry, second_registry: BadRegistry
+) -> None:
+    second_registry.add_blob(DATA)
+    bad_registry.on("GET .*/blobs/", redirect(f"http://{second_registry.host}"))
+    bad_registry.on(".*", basic_wanted())
+    watch = Watch(bad_registry, LOGIN)
+    with watch.client:
+        assert read(watch.repository(bad_registry), BLOB) == DATA
+    assert "authorization" in bad_registry.requests[-1].headers
+    assert second_registry.requests
+    for request in second_registry.requests:
+        assert "authorization" not in request.headers
+
+
+def basic_wanted() -> Fault:
+    """Refuse whoever sends no credentials."""
+
+    def fault(good: Answer, request: Request) -> Answer:
+        if "authorization" in request.headers:
+            return good
+        return answer(401, WWW_Authenticate='Basic realm="r"')
+
+    return fault
+
+
+def test_credentials_stay_with_their_name(bad_registry: BadRegistry) -> None:
+    """The same server by another name is another server."""
+    bad_registry.add_blob(DATA)
+    bad_registry.on("GET .*/blobs/", redirect(f"http://{bad_registry.other_name}"), times=2)
+    bad_registry.on(".*", basic_wanted())
+    watch = Watch(bad_registry, LOGIN)
+    with watch.client, pytest.raises(Unauthorized):
+        read(watch.repository(bad_registry), BLOB)
+    assert "authorization" not in bad_registry.requests[-1].headers
+
+
+def test_a_circle_of_redirects_ends(bad_registry: BadRegistry, app: Repository) -> None:
+    bad_registry.on("GET .*/blobs/", redirect(f"http://{bad_registry.host}"))
+    with pytest.raises(Unavailable, match="more than 10 redirects"):
+        read(app, BLOB)
+
+
+@pytest.mark.parametrize(
+    ("location", "message"),
+    [
+        ("http://reg.example/x", "a redirect to http at reg.example is refused"),
+        ("file:///etc/passwd", "no http or https URL"),
+        ("http://user:pw@127.0.0.1/x", "no http or https URL"),
+        ("http://[::1/x", "no http or https URL"),
+    ],
+)
+def test_redirects_that_are_refused(
+    bad_registry: BadRegistry, app: Repository, location: str, message: str
+) -> None:
+    bad_registry.on("GET .*/blobs/", respond(307, Location=location))
+    with pytest.raises(Unavailable, match=message) as caught:
+        read(app, BLOB)
+    assert "pw" not in str(caught.value)
+
+
+# --- lists ---------------------------------------------------------------------------------------
+
+
+def paged(request: Request, names: list[str]) -> Answer:
+    query = parse_qs(urlsplit(request.path).query)
+    at = int(query.get("last", ["0"])[0])
+    body = json.dumps({"name": "app", "tags": names[at : at + 2]}).encode()
+    if at + 2 >= len(names):
+        return answer(200, body)
+    return answer(200, body, Link=f'</v2/app/tags/list?n=2&last={at + 2}>; rel="next"')
+
+
+def test_tags_come_in_pages(bad_registry: BadRegistry, app: Repository) -> None:
+    names = ["a", "b", "c", "d", "e"]
+    bad_registry.on("GET .*/tags/list", lambda _, request: paged(request, names))
+    assert list(app.tags()) == names
+    assert len(bad_registry.lines("GET .*/tags/list")) == 3
+
+
+@pytest.mark.parametrize(
+    ("link", "message"),
+    [
+        ("<http://localhost/v2/app/tags/list>; rel=next", "its next page is on another host"),
+        ("</v2/app/tags/list?n=1000>; rel=next", "its pages go round in a circle"),
+    ],
+)
+def test_pages_that_lead_astray(
+    bad_registry: BadRegistry, app: Repository, link: str, message: str
+) -> None:
+    bad_registry.on("GET .*/tags/list", set_header("Link", link))
+    with pytest.raises(Unavailable, match=message):
+        list(app.tags())
+
+
+@pytest.mark.parametrize(
+    "body", [b"{", b"[]", b'{"tags": 3}', b'{"tags": [3]}', b'{"tags": ["\\u001b[31m"]}']
+)
+def test_lists_that_are_none(bad_registry: BadRegistry, app: Repository, body: bytes) -> None:
+    bad_registry.on("GET .*/tags/list", say(body))
+    with pytest.raises(JubakoError) as caught:
+        list(app.tags())
+    assert str(caught.value).isprintable()
+
+
+def test_no_tags_are_no_error(bad_registry: BadRegistry, app: Repository) -> None:
+    bad_registry.on("GET .*/tags/list", say(b'{"name": "app", "tags": null}'))
+    assert list(app.tags()) == []
+
+
+def test_referrers_are_filtered_here_if_not_there(
+    bad_registry: BadRegistry, app: Repository
+) -> None:
+    entry = {"mediaType": media.OCI_MANIFEST, "digest": BLOB.digest, "size": 5}
+    kinds = ("application/x.sbom", "application/x.signature")
+    index = {
+        "schemaVersion": 2,
+        "mediaType": media.OCI_INDEX,
+        "manifests": [entry | {"artifactType": kind} for kind in kinds],
+    }
+    found = say(json.dumps(index).encode(), Content_Type=media.OCI_INDEX)
+    bad_registry.on("GET /v2/app/referrers/", found)
+    assert len(app.referrers(BLOB.digest).manifests) == 2
+    (one,) = app.referrers(BLOB.digest, kinds[1]).manifests
+    assert one.artifact_type == kinds[1]
+    assert bad_registry.lines("GET .*referrers")[-1].endswith(
+        "?artifactType=application%2Fx.signature"
+    )
+
+
+# --- uploads -------------------------------------------------------------------------------------
+
+
+def upload(repository: Repository) -> Digest:
+    return repository.upload(BLOB.digest, BLOB.size, lambda: iter([DATA[:10], DATA[10:]]))
+
+
+def test_an_upload_that_breaks_begins_anew(bad_registry: BadRegistry, watch: Watch) -> None:
+    bad_registry.on("PUT ", drop(-1), times=1)
+    bad_registry.on("PUT ", respond(502), times=1, skip=1)
+    assert upload(watch.repository(bad_registry)) == BLOB.digest
+    assert bad_registry.blobs[BLOB.digest] == DATA
+    assert len(watch.told) == 2
+    assert len(bad_registry.lines("POST ")) == 3
+
+
+def test_an_upload_of_much_goes_on_where_it_was(bad_registry: BadRegistry, watch: Watch) -> None:
+    """The registry has kept 9 of 12 MB, and says so when asked."""
+    data = os.urandom(12_000_000)
+    kept = 9_000_000
+    blob = describe(data)
+    sent: list[Request] = []
+
+    def broken(good: Answer, request: Request) -> Answer:
+        name = urlsplit(request.path).path.rpartition("/")[2]
+        bad_registry._uploads[name] = data[:kept]
+        return Answer(201, drop_after=-1)
+
+    def status(good: Answer, request: Request) -> Answer:
+        return answer(204, Location=urlsplit(request.path).path, Range=f"0-{kept - 1}")
+
+    def note(good: Answer, request: Request) -> Answer:
+        sent.append(request)
+        return good
+
+    bad_registry.on("PUT ", broken, times=1)
+    bad_registry.on("GET .*/uploads/", status)
+    bad_registry.on("PATCH ", note)
+    chunks = [data[at : at + 1_000_001] for at in range(0, len(data), 1_000_001)]
+    repository = watch.repository(bad_registry)
+    assert repository.upload(blob.digest, blob.size, lambda: iter(chunks)) == blob.digest
+    assert bad_registry.blobs[blob.digest] == data
+    (patch,) = sent
+    assert patch.headers["content-range"] == f"{kept}-{len(data) - 1}"
+    assert patch.body == data[kept:]
+    assert len(bad_registry.lines("POST ")) == 1
+
+
+def test_the_tries_of_an_upload_end(bad_registry: BadRegistry) -> None:
+    bad_registry.on("PUT ", respond(503, "UNAVAILABLE", "no disk"))
+    watch = Watch(bad_registry, attempts=2)
+    with watch.client, pytest.raises(Unavailable, match="push .*/app: unavailable: no disk"):
+        upload(watch.repository(bad_registry))
+    assert bad_registry.lines("DELETE .*/uploads/")  # the session was given up
+    assert bad_registry._uploads == {}
+
+
+def test_blobs_go_where_the_registry_says_but_credentials_stay(
+    bad_registry: BadRegistry, second_registry: BadRegistry
+) -> None:
+    name = "f" * 16
+    second_registry._uploads[name] = b""
+    place = f"http://{second_registry.host}/v2/app/blobs/uploads/{name}?sig=abc"
+    bad_registry.on("POST ", set_header("Location", place))
+    bad_registry.on(".*", basic_wanted())
+    watch = Watch(bad_registry, LOGIN)
+    with watch.client:
+        upload(watch.repository(bad_registry))
+    assert second_registry.blobs[BLOB.digest] == DATA
+    (put,) = second_registry.requests
+    assert put.path.endswith(f"?sig=abc&digest={str(BLOB.digest).replace(':', '%3A')}")
+    assert "authorization" not in put.headers
+
+
+@pytest.mark.parametrize("place", ["", "http://reg.example/x", "file:///x", "http://a@127.0.0.1/"])
+def test_blobs_go_nowhere_else(bad_registry: BadRegistry, watch: Watch, place: str) -> None:
+    bad_registry.on("POST ", set_header("Location", place))
+    with pytest.raises(Unavailable, match="push to http://127.0.0.1"):
+        upload(watch.repository(bad_registry))
+
+
+# --- secrets -------------------------------------------------------------------------------------
+
+
+def test_no_error_repeats_a_secret(bad_registry: BadRegistry) -> None:
+    """Not even if the registry does: nor do tracebacks."""
+    pair = base64.b64encode(f"{LOGIN.username}:{LOGIN.password}".encode()).decode()
+    bad_registry.on(".*/manifests/", respond(403, "DENIED", f"not {LOGIN.password}, not {pair}"))
+    bad_registry.on(".*/blobs/", drop(-1))
+    bad_registry.on(".*", basic_wanted())
+    watch = Watch(bad_registry, LOGIN, attempts=1)
+    texts = []
+    with watch.client:
+        repository = watch.repository(bad_registry)
+        for ask in (lambda: repository.get_manifest("x"), lambda: read(repository, BLOB)):
+            with pytest.raises(JubakoError) as caught:
+                ask()
+            texts.append("".join(traceback.format_exception(caught.value)))
+    assert "denied: not ***, not ***" in texts[0]
+    for text in texts:
+        assert LOGIN.password not in text and pair not in text
+
+
+# --- ends ----------------------------------------------------------------------------------------
+
+
+def test_closing_the_client_ends_what_waits(bad_registry: BadRegistry) -> None:
+    bad_registry.add_blob(DATA)
+    bad_registry.on("GET .*/blobs/", hang_after(1_000_000))
+    watch = Watch(bad_registry)
+    ended: list[BaseException] = []
+
+    def pull() -> None:
+        try:
+            read(watch.repository(bad_registry), BLOB)
+        except JubakoError as exc:
+            ended.append(exc)
+
+    thread = threading.Thread(target=pull)
+    thread.start()
+    while not bad_registry.lines("GET .*/blobs/"):
+        time.sleep(0.01)
+    time.sleep(0.2)
+    started = time.monotonic()
+    watch.client.close()
+    thread.join()
+    assert time.monotonic() - started < 2
+    assert isinstance(ended[0], Unavailable)
+
+
+def hang_after(size: int) -> Fault:
+    def fault(good: Answer, request: Request) -> Answer:
+        def body() -> Iterator[bytes]:
+            yield good.data[:size]
+            time.sleep(3)
+
+        return Answer(good.status, good.headers, body(), good.length)
+
+    return fault
+
+
+def test_connections_are_used_again(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also after answers without a body, after refusals and after blobs."""
+    from urllib3.connection import HTTPConnection
+
+    made: list[object] = []
+    connect: Callable[[HTTPConnection], None] = HTTPConnection.connect
+
+    def count(self: HTTPConnection) -> None:
+        made.append(self)
+        connect(self)
+
+    monkeypatch.setattr(HTTPConnection, "connect", count)
+    with open_client() as client:
+        repository = repository_of(client, f"{registry.host}/answers/reuse")
+        _, (_, layer) = push_image(repository, "1", DATA)
+        made.clear()
+        for _ in range(3):
+            assert repository.head_manifest("nothing") is None
+            with pytest.raises(NotFound):
+                repository.get_manifest("nothing")
+            assert repository.has_blob(layer.digest) == len(DATA)
+            assert read(repository, layer) == DATA
+            list(repository.tags())
+    assert made == []
+
+
+def test_silence_is_told_from_refusal(bad_registry: BadRegistry, client_timeout: None) -> None:
+    bad_registry.on("GET .*/manifests/", stall(1.5))
+    watch = Watch(bad_registry, attempts=1)
+    with watch.client, pytest.raises(Unavailable, match="i/o timeout"):
+        watch.repository(bad_registry).get_manifest("latest")
+
+
+@pytest.fixture
+def client_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients wait for half a second only."""
+    monkeypatch.setattr("jubako.registry.transport._READ_S", 0.5)
+
+
+def test_clients_are_closed_twice_without_harm() -> None:
+    client: Client = open_client()
+    client.close()
+    client.close()
+    with pytest.raises(Unavailable, match="the client is closed"):
+        repository_of(client, "localhost:1/x").get_manifest("1")
