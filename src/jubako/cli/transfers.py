@@ -26,7 +26,7 @@ class _Transfer:
 
     def __init__(self, event: Event):
         self.event = event
-        self.moved = 0
+        self.moved = event.current or 0
         self.size = event.total or 0
 
     @property
@@ -138,7 +138,9 @@ class Transfers:
             self._moved.popleft()
         if not self._moved or now <= self._moved[0][0]:
             return 0.0
-        return sum(moved for _, moved in self._moved) / (now - self._moved[0][0])
+        # The first of them had come before the time that is measured.
+        moved = sum(moved for _, moved in self._moved) - self._moved[0][1]
+        return moved / (now - self._moved[0][0])
 
 
 def _time(seconds: float) -> str:
