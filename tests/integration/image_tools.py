@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
+from jubako.images.layers import LayerStore
 from jubako.images.tar import DIRECTORY, HARDLINK, REGULAR, SYMLINK, Entry, TarWriter
 
 
@@ -30,3 +35,13 @@ def link(name: bytes, target: bytes) -> Entry:
 
 def hard(name: bytes, target: bytes) -> Entry:
     return Entry(name, HARDLINK, link=target)
+
+
+@contextmanager
+def seen(layers: LayerStore, *diff_ids: str) -> Iterator[Path]:
+    """What a stack of layers shows, whichever drivers have made them."""
+    view = layers.open_view(diff_ids)
+    try:
+        yield Path(f"/proc/self/fd/{view}")
+    finally:
+        os.close(view)

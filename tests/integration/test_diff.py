@@ -11,6 +11,7 @@ import pytest
 from jubako import Engine
 from tests.fixtures.engine import Jubako
 from tests.integration.attack_tools import OFF, directory, file, image_with, link
+from tests.integration.image_tools import seen
 
 SCRIPT = r"""
 rm /d/a; echo new > /d/new; echo x >> /d/sub/b; chmod 600 /tochmod
@@ -95,8 +96,8 @@ def test_a_commit_has_what_diff_shows(engine: Engine, busybox: str, tmp_path: Pa
         shown = engine.images.inspect(image)
         assert len(shown["RootFS"]["Layers"]) == before + more
         assert (shown["Author"], shown["Comment"]) == ("A", "M")
-    layer = next(iter((Path(engine.store.path) / "layers").glob("*/diff/etc/mine"))).parent
-    assert [path.name for path in layer.iterdir()] == ["mine"]
+    with seen(engine.images.layers, shown["RootFS"]["Layers"][-1]) as layer:
+        assert [str(path.relative_to(layer)) for path in layer.rglob("*")] == ["etc", "etc/mine"]
     out = engine.containers.run("more:1", ["cat", "/etc/mine", "/etc/hostname"],
                                 host_config={"NetworkMode": "none"})  # fmt: skip
     assert out.startswith(b"x\n") and len(out) > 10

@@ -15,6 +15,7 @@ from jubako.images import ImageService
 from jubako.store import Store
 from tests.fixtures.images import DEBIAN_SUITE
 from tests.fixtures.isolation import run_on_machine_network
+from tests.integration.image_tools import seen
 
 _PROGRAM = """
 import sys
@@ -46,7 +47,13 @@ def test_a_debian_image(images: ImageService) -> None:
     ]
     (step,) = images.history(target)
     assert step["CreatedBy"].startswith("# mmdebstrap --variant=minbase")
-    top = Path(images.layers.path(found["RootFS"]["Layers"][0]), "diff")
+    with seen(images.layers, *found["RootFS"]["Layers"]) as top:
+        check_content(top, step["Created"])
+    ingest = Path(images.store.path, "layers", ".ingest")
+    assert [path.name for path in ingest.iterdir() if path.name != "empty"] == []
+
+
+def check_content(top: Path, created_s: float) -> None:
     assert (top / "etc/os-release").exists() and (top / "usr/bin/apt-get").exists()
     # Nothing of this machine, nothing that only takes space.
     for name in ("etc/hostname", "etc/resolv.conf", "var/log/dpkg.log"):
@@ -57,8 +64,7 @@ def test_a_debian_image(images: ImageService) -> None:
     assert (top / "usr/sbin/policy-rc.d").read_text() == "#!/bin/sh\nexit 101\n"
     assert "rm -f /var/cache/apt" in (top / "etc/apt/apt.conf.d/docker-clean").read_text()
     newest = max(path.lstat().st_mtime for path in top.rglob("*"))
-    assert newest <= step["Created"]
-    assert os.listdir(Path(images.store.path, "layers", ".ingest")) == []
+    assert newest <= created_s
 
 
 @pytest.mark.parametrize(

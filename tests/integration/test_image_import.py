@@ -35,7 +35,7 @@ def tar_of(**files: str) -> bytes:
 
 
 @pytest.fixture
-def images(root_dir: Path) -> Iterator[ImageService]:
+def images(root_dir: Path, storage_driver: str) -> Iterator[ImageService]:
     store = Store(str(root_dir))
     yield ImageService(store)
     store.db.execute("DELETE FROM containers")  # those that `container` made up

@@ -23,7 +23,7 @@ from tests.integration.image_tools import archive, link
 
 
 @pytest.fixture
-def layers(root_dir: Path) -> Iterator[LayerStore]:
+def layers(root_dir: Path, storage_driver: str) -> Iterator[LayerStore]:
     store = Store(str(root_dir))
     yield LayerStore(store)
     store.close()

@@ -32,7 +32,7 @@ from jubako.linux import mountapi
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
     from typing import BinaryIO, TypeVar
 
@@ -56,6 +56,9 @@ _TREES = {"overlay": "diff", "erofs": "tree"}
 # Nothing in a layer or an upper directory may redirect overlayfs, whatever the kernel's defaults.
 # Without redirects a `rename` of a lower directory fails with EXDEV, and `mv` copies, as in Docker.
 _OPTIONS = {"redirect_dir": "nofollow", "metacopy": "off", "index": "off"}
+# Layers of several file systems would show, and `tar --one-file-system` would leave out files of
+# the image: the kernel makes one of them, with the number of the layer in high bits of st_ino.
+_OF_SEVERAL = {**_OPTIONS, "xino": "on"}
 
 
 class Layer:
@@ -150,7 +153,7 @@ class LayerStore:
             if model is not None:
                 _adopt(model, upper)
             lower = [layer.tree for layer in stack] or [self._empty(0)]
-            return _overlay(lower, upper, work, target, why)
+            return _overlay(lower, upper, work, target, _options(stack), why)
 
         needed = stack if model is None else [*stack, model]
         self._attach(self._where_mounted(needed, mounts, make), target, why)
@@ -188,9 +191,9 @@ class LayerStore:
         """
         return self._open(self._stack(diff_ids), top, mounts, why)
 
-    def open_layer(self, directory: str, *, why: str = "") -> int:
+    def open_layer(self, directory: str, *, top: str | None = None, why: str = "") -> int:
         """The same for one layer that need not belong to the root yet, by its directory."""
-        return self._open([Layer(directory)], None, None, why)
+        return self._open([Layer(directory)], top, None, why)
 
     def _open(
         self, stack: list[Layer], top: str | None, mounts: OpenMounts | None, why: str
@@ -199,8 +202,9 @@ class LayerStore:
         lower += [layer.tree for layer in stack]
         while len(lower) < 2:
             lower.append(self._empty(len(lower)))  # without an upper directory it takes two
+        options, what = _options(stack), "a view of the layers"
         return self._where_mounted(
-            stack, mounts, lambda: _overlay(lower, None, None, "a view of the layers", why)
+            stack, mounts, lambda: _overlay(lower, None, None, what, options, why)
         )
 
     def _where_mounted(
@@ -220,9 +224,13 @@ class LayerStore:
         return self._store.directory("layers", INGEST, "empty", str(number))
 
     def _stack(self, diff_ids: Sequence[str]) -> list[Layer]:
-        """The layers, the topmost first, without those that an opaque one hides."""
+        """The layers, the topmost first, without those that an opaque one hides.
+
+        An image may have a layer twice, which overlayfs refuses (ELOOP): the lower one shows
+        nothing that the upper one does not.
+        """
         stack: list[Layer] = []
-        for diff_id in reversed(diff_ids):
+        for diff_id in dict.fromkeys(reversed(diff_ids)):
             stack.append(Layer(self.path(diff_id)))
             if stack[-1].has("opaque"):
                 break
@@ -327,12 +335,23 @@ class LayerStore:
         return remove_abandoned(f"{self._directory}/{INGEST}")
 
 
-def _overlay(lower: list[str], upper: str | None, work: str | None, target: str, why: str) -> int:
+def _options(stack: Sequence[Layer]) -> dict[str, str]:
+    return _OF_SEVERAL if any(layer.driver == "erofs" for layer in stack) else _OPTIONS
+
+
+def _overlay(
+    lower: list[str],
+    upper: str | None,
+    work: str | None,
+    target: str,
+    options: Mapping[str, str],
+    why: str,
+) -> int:
     if len(lower) > MAX_LAYERS:
         raise Unsupported(
             f"mount {target}: overlayfs takes {MAX_LAYERS} layers, the image has {len(lower)}"
         )
-    return mountapi.overlay(lower, upper, work, options=_OPTIONS, why=why)
+    return mountapi.overlay(lower, upper, work, options=options, why=why)
 
 
 def _has_entries(directory: str) -> bool:

@@ -90,7 +90,7 @@ def _probe(store: Store, layers: LayerStore) -> tuple[str, bool]:
     try:
         directory, lock = temporary_directory(store, f"{store.path}/layers")
         try:
-            read = _read_through(layers, f"{directory}/layer")
+            read = _read_through(layers, directory)
         finally:
             remove_tree(directory)
             os.close(lock)
@@ -104,14 +104,16 @@ def _probe(store: Store, layers: LayerStore) -> tuple[str, bool]:
 
 
 def _read_through(layers: LayerStore, directory: str) -> bytes:
-    """The content of the only file of a layer that is made in `directory`."""
+    """The content of the only file of a layer that is made in the empty `directory`."""
     tar: list[bytes] = []
     writer = TarWriter(lambda data: tar.append(bytes(data)))
     writer.add_file(b"file", _CONTENT)
     writer.close()
-    os.mkdir(directory, 0o700)
-    layers.layer_driver("erofs").unpack(tar, directory)
-    view = layers.open_layer(directory, why="try whether EROFS layers work here")
+    layer, top = f"{directory}/layer", f"{directory}/top"
+    os.mkdir(layer, 0o700)
+    os.mkdir(top, 0o700)
+    layers.layer_driver("erofs").unpack(tar, layer)
+    view = layers.open_layer(layer, top=top, why="try whether EROFS layers work here")
     try:
         file = os.open("file", os.O_RDONLY | os.O_CLOEXEC, dir_fd=view)
         try:
