@@ -93,7 +93,7 @@ class Traces:
 
     def _run_files(self) -> list[str]:
         run = Path(self._store.run_dir)
-        names = set(_list(run)) - {"locks", "runtime", "seccomp", "uplinks"}
+        names = set(_list(run)) - {"locks", "runtime", "seccomp", "storage-driver", "uplinks"}
         found = [f"run directory {name}" for name in names]
         names = {name for name in _list(run / "runtime") if not name.startswith(".")}  # caches
         found += [f"runtime state {name}" for name in names]
