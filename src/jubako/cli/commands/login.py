@@ -67,18 +67,16 @@ def run(session: Session, call: Call) -> int:
 
 def _check(session: Session, call: Call) -> None:
     """Whether the flags make sense together.  Raises Refused."""
-    if call.given("password"):
-        if call.flag("password-stdin"):
-            raise Refused(
-                "conflicting options: cannot specify both --password and --password-stdin"
-            )
-        if not call.given("username") or call.text("username"):
-            session.err("WARNING! Using --password via the CLI is insecure. Use --password-stdin.")
-    if call.flag("password-stdin") and not call.text("username"):
+    from_stdin = call.flag("password-stdin")
+    if from_stdin and call.given("password"):
+        raise Refused("conflicting options: cannot specify both --password and --password-stdin")
+    if from_stdin and not call.text("username"):
         raise Refused("the --password-stdin option requires --username to be set")
     for name in ("username", "password"):
         if call.given(name) and not call.text(name):
             raise Refused(f"{name} is empty")
+    if call.given("password"):
+        session.err("WARNING! Using --password via the CLI is insecure. Use --password-stdin.")
 
 
 def _read_password() -> str:
