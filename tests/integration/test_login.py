@@ -77,6 +77,14 @@ def test_a_refused_login_changes_nothing(
     assert docker_config.read_text() == before
 
 
+def test_a_password_is_bytes(jubako: Jubako, registry_auth: Registry, docker_config: Path) -> None:
+    words = ["login", "-u", registry_auth.username, registry_auth.host]
+    refused = jubako(*words, "--password-stdin", stdin=b"\xff\xfe")
+    assert refused.stderr.endswith("failed with status: 401 Unauthorized\n")
+    refused = jubako(*words, "-p", "\udcff\udcfe")
+    assert refused.stderr.endswith("failed with status: 401 Unauthorized\n")
+
+
 @pytest.mark.parametrize(
     ("words", "stdin", "text"),
     [

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 def ask(session: Session, question: str) -> str:
     """Print a question on stdout and read the answer, a line of stdin without its end."""
     session.out(question, end="")
-    return sys.stdin.readline().rstrip("\r\n")
+    line = sys.stdin.buffer.readline()
+    return line.decode(errors="surrogateescape").rstrip("\r\n")
 
 
 def ask_hidden(session: Session, question: str) -> str:

@@ -28,7 +28,7 @@ from urllib.parse import urlsplit
 
 from jubako.errors import Unauthorized
 from jubako.registry import challenges, tokens
-from jubako.registry.hosts import is_loopback
+from jubako.registry.hosts import DOCKER_DOMAIN, is_loopback
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -155,15 +155,21 @@ class Authorizer:
         login = self.login(domain)
         if login is not None and login.registry_token:
             return tokens.Token(login.registry_token, float("inf"))
-        token = tokens.fetch(
-            self._request,
-            demand.realm,
-            demand.service,
-            scopes,
-            login,
-            now=self._clock(),
-            offline=self._offline,
-        )
+        try:
+            token = tokens.fetch(
+                self._request,
+                demand.realm,
+                demand.service,
+                scopes,
+                login,
+                now=self._clock(),
+                offline=self._offline,
+            )
+        except Unauthorized as exc:
+            if not self._offline:
+                server = "" if domain == DOCKER_DOMAIN else f" {domain}"
+                exc.hint = f"log in{' again' if login else ''} with `jubako login{server}`"
+            raise
         if token.identity:
             self._identity[domain] = token.identity
         return token

@@ -63,9 +63,17 @@ class Login:
 
     def secrets(self) -> tuple[str, ...]:
         """What no message may repeat."""
-        pair = base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
+        pair = encode_pair(self.username, self.password)
         texts = (self.password, self.identity_token, self.registry_token)
         return tuple(text for text in texts if text) + ((pair,) if self.password else ())
+
+
+def encode_pair(username: str, password: str) -> str:
+    """`name:password` in base64, as Basic authentication and Docker's file have it.
+
+    UTF-8, and what is not comes as surrogates from the command line and goes as the bytes it was.
+    """
+    return base64.b64encode(f"{username}:{password}".encode(errors="surrogateescape")).decode()
 
 
 class CredentialSource(Protocol):
@@ -208,10 +216,10 @@ class DockerConfig:
         username, password = entry.get("username", ""), entry.get("password", "")
         if entry.get("auth"):
             try:
-                pair = base64.b64decode(entry["auth"], validate=True).decode()
+                pair = base64.b64decode(entry["auth"], validate=True)
             except (binascii.Error, ValueError):
                 raise self._damaged(f"auths: {key}: auth is not base64 of name:password") from None
-            username, colon, password = pair.partition(":")
+            username, colon, password = pair.decode(errors="surrogateescape").partition(":")
             if not colon or not username:
                 raise self._damaged(f"auths: {key}: auth is not base64 of name:password")
             password = password.strip("\0")
@@ -311,9 +319,9 @@ def _from_helper(helper: CredentialHelper, key: str) -> Login | None:
 
 def _encode(login: Login) -> dict[str, str]:
     """An entry of `auths`, as Docker's client writes it."""
-    pair = f"{login.username}:{login.password}" if login.username or login.password else ""
+    pair = login.username or login.password
     entry = {
-        "auth": base64.b64encode(pair.encode()).decode(),
+        "auth": encode_pair(login.username, login.password) if pair else "",
         "identitytoken": login.identity_token,
         "registrytoken": login.registry_token,
     }

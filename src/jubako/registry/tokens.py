@@ -8,7 +8,6 @@ Two ways, both of Docker's registry (distribution: docs/spec/auth):
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 from dataclasses import dataclass
@@ -17,7 +16,8 @@ from typing import Protocol
 from urllib.parse import urlencode, urlsplit
 
 from jubako.errors import InvalidArgument, Unauthorized, Unavailable
-from jubako.registry import refusals
+from jubako.registry import error_body
+from jubako.registry.credentials import encode_pair
 from jubako.registry.headers import printable
 
 TYPE_CHECKING = False
@@ -112,8 +112,7 @@ def basic(login: Login) -> str:
     """The value of `Authorization` for a name and a password (RFC 7617, UTF-8)."""
     if ":" in login.username:
         raise InvalidArgument("a user name for a registry cannot contain a colon")
-    pair = f"{login.username}:{login.password}".encode()
-    return "Basic " + base64.b64encode(pair).decode()
+    return f"Basic {encode_pair(login.username, login.password)}"
 
 
 def realm_name(realm: str) -> str:
@@ -132,7 +131,7 @@ def _url(
         if offline:
             query += [("client_id", _CLIENT_ID), ("offline_token", "true")]
     separator = "&" if urlsplit(realm).query else "?"
-    return f"{realm}{separator}{urlencode(query)}" if query else realm
+    return f"{realm}{separator}{urlencode(query, errors='surrogateescape')}" if query else realm
 
 
 def _form(service: str, scopes: tuple[str, ...], identity_token: str) -> bytes:
@@ -152,7 +151,7 @@ def _refusal(
     status = answer.status
     if 300 <= status < 400:
         return Unavailable(f"{where}: it answers with a redirect, which is not followed")
-    _, text = refusals.parse(answer.body)
+    _, text = error_body.parse(answer.body)
     for secret in secrets:
         text = text.replace(secret, "***")
     text = printable(text, _MAX_REASON)

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jubako.errors import InvalidArgument, Unauthorized, Unavailable
+from jubako.registry import tokens
 from jubako.registry.auth import Attempt, Authorizer, check_realm, pull_scope, push_scope, union
 from jubako.registry.credentials import Login
 from jubako.registry.tokens import MAX_ANSWER, Answer
@@ -319,6 +320,15 @@ def test_basic_is_sent_once_and_only_with_a_name(server: TokenServer) -> None:
     assert not Authorizer(server, NOBODY).attempt(ORIGIN, DOMAIN).challenged(["Basic realm=x"])
 
 
+def test_what_is_not_utf_8_goes_as_it_came(server: TokenServer) -> None:
+    login = Login("m\udcff", "p\udcfe")
+    assert tokens.basic(login) == "Basic " + base64.b64encode(b"m\xff:p\xfe").decode()
+    attempt = Authorizer(server, Credentials(**{DOMAIN: login})).attempt(ORIGIN, DOMAIN)
+    assert attempt.challenged([f'Bearer realm="{REALM}?a=b"'])
+    attempt.headers()
+    assert server.asked[0].url == f"{REALM}?a=b&account=m%FF"
+
+
 def test_a_name_with_a_colon_cannot_be_sent(server: TokenServer) -> None:
     credentials = Credentials(**{DOMAIN: Login("me:you", "x")})
     attempt = Authorizer(server, credentials).attempt(ORIGIN, DOMAIN)
@@ -374,6 +384,8 @@ def test_bad_answers(
         attempt.headers()
     text = f"{info.value} {getattr(info.value, 'hint', '')}"
     assert "https://auth.example/token" in text
+    if kind is Unauthorized:
+        assert "log in again with `jubako login reg.example`" in text
     for secret in ("s3cret-password", "bWU6", "account=", "\x1b"):
         assert secret not in text
 

@@ -150,6 +150,12 @@ def test_two_logins_at_once_are_both_kept(config: DockerConfig) -> None:
     assert sorted(config.domains()) == names
 
 
+def test_what_is_not_utf_8_comes_back(config: DockerConfig) -> None:
+    config.store("reg.example", Login("a", "b\udcff"))
+    assert read(config)["auths"]["reg.example"] == {"auth": "YTpi/w=="}
+    assert config.get("reg.example") == Login("a", "b\udcff")
+
+
 def test_forgetting_what_is_not_there_changes_nothing(config: DockerConfig) -> None:
     config.erase("reg.example")
     assert not os.path.exists(config.path)

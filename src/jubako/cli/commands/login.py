@@ -23,7 +23,7 @@ COMMAND = Command(
     ),
     maximum=1,
 )
-_MAX_PASSWORD = 1 << 20  # characters; tokens of some clouds have several thousand
+_MAX_PASSWORD = 1 << 20  # bytes; tokens of some clouds have several thousand
 _ABOUT_HUB = """\
 Web-based login is not available; log in with a name and a password or token.
 
@@ -81,10 +81,10 @@ def _check(session: Session, call: Call) -> None:
 
 def _read_password() -> str:
     """All of stdin, which may end in a line feed."""
-    text = sys.stdin.read(_MAX_PASSWORD + 1)
-    if len(text) > _MAX_PASSWORD:
+    data = sys.stdin.buffer.read(_MAX_PASSWORD + 1)
+    if len(data) > _MAX_PASSWORD:
         raise Refused("the password on stdin is too long")
-    return text.removesuffix("\n").removesuffix("\r")
+    return data.decode(errors="surrogateescape").removesuffix("\n").removesuffix("\r")
 
 
 def _with_stored(session: Session, server: str) -> tuple[LoggedIn | None, str]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jubako.registry.refusals import parse
+from jubako.registry.error_body import parse
 
 
 def body(document: object) -> bytes:
