@@ -17,7 +17,7 @@ import pytest
 from jubako import Engine, Explanation
 from jubako.linux import caps, mountinfo, ns
 from jubako.linux.explain.chapters import CHAPTERS
-from tests.fixtures.engine import Jubako
+from tests.fixtures.engine import Jubako, use_storage_driver
 
 OFF = ("--network", "none")
 OFFLINE = {"NetworkMode": "none"}
@@ -163,7 +163,15 @@ def test_every_event_has_all_fields_and_a_reason(told: tuple[list[Event], int]) 
         assert not re.search(r"(?<!/)\bfd \d", event["shell"])  # nobody else knows the number
 
 
-def test_the_commands_make_the_same_container(jubako: Jubako, busybox: str, tmp_path: Path) -> None:
+@pytest.fixture
+def overlay_only(root_dir: Path) -> None:
+    """Layers as directories: mount(8) of Debian 12 does not know EROFS images without a device."""
+    use_storage_driver(root_dir, "overlay")
+
+
+def test_the_commands_make_the_same_container(
+    overlay_only: None, jubako: Jubako, busybox: str, tmp_path: Path
+) -> None:
     """Given to a shell one after the other, with the tools of the distribution."""
     path = tmp_path / "explanation"
     flags = ("--explain=json", "--explain-file", path, "--name", "box")
@@ -343,7 +351,7 @@ def test_restart_is_told_as_an_end_and_a_start(jubako: Jubako, busybox: str) -> 
     assert told[-1] == CHAPTERS["program"].title
 
 
-def test_the_page_shows_what_is_told(jubako: Jubako, busybox: str) -> None:
+def test_the_page_shows_what_is_told(overlay_only: None, jubako: Jubako, busybox: str) -> None:
     """Every chapter, sentence and kind of command of docs/explain.md, by its own example."""
     page = (Path(__file__).resolve().parents[2] / "docs" / "explain.md").read_text()
     options = ("--rm", "--explain", "-m", "64m", "-p", "8080:80", "--hostname", "box")
@@ -360,6 +368,27 @@ def test_the_page_shows_what_is_told(jubako: Jubako, busybox: str) -> None:
             assert any(text.split(" ms  ")[-1].split()[: len(kind)] == kind for text in told), line
         elif line.startswith("      "):
             assert line[4:] in told, line
+
+
+def test_layers_that_are_mounted_from_their_archives(
+    root_dir: Path, jubako: Jubako, busybox_tar: Path, tmp_path: Path
+) -> None:
+    use_storage_driver(root_dir, "erofs")
+    jubako.ok("import", busybox_tar, "busybox:latest")
+    path = tmp_path / "explanation"
+    flags = ("--rm", "--explain=json", "--explain-file", path)
+    jubako.ok("run", *flags, *OFF, "busybox", "true")
+    events = [event for event in read(path) if event["chapter"] == "layers"]
+    assert {event["role"] for event in events} == {"monitor"} and not any(
+        event["error"] for event in events
+    )
+    (layer,) = root_dir.glob("layers/[!.]*")
+    words = f"mount -t erofs -o ro,device={layer}/tar {layer}/index {layer}/tree"
+    assert words in [event["shell"] for event in events]
+    assert all(event["why"] for event in events)
+    assert f"lowerdir={layer}/tree" in next(
+        event["shell"] for event in events if event["shell"].startswith("mount -t overlay")
+    )
 
 
 def test_from_python(engine: Engine, busybox: str, capfd: pytest.CaptureFixture[str]) -> None:

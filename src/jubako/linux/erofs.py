@@ -31,7 +31,7 @@ def _words(index: str, device: str) -> str:
 
 @traced(
     lambda index, device, *, why="": (
-        f"# fsmount(2) of what `{_words(index, device)}` would mount, in no place yet"
+        f"# fsmount(2) of the EROFS image {quote(index)}, in no place yet"
     ),
     op="erofs",
     facts=lambda index, device, *, why="": {"index": index, "device": device},

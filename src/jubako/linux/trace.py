@@ -118,7 +118,8 @@ def set_role(role: str) -> None:
 
 
 def set_stage(stage: str) -> str:
-    """What this process is doing from here on: "" for making things, "end" for taking them down.
+    """What this process is doing from here on: "" for making things, "end" for taking them down,
+    "layers" for mounting those of an image.
 
     Returns the last one.
     """

@@ -29,6 +29,7 @@ from jubako.linux import (
     mountapi,
     ns,
     overlayfs,  # noqa: F401  # for `work`: in the namespace nothing is to be imported
+    trace,
 )
 
 TYPE_CHECKING = False
@@ -68,6 +69,7 @@ class LayerMounts:
         Nothing may be imported in `work`.  Raises KernelError.
         """
         back = ns.open_ns("thread-self", "mount")
+        stage = trace.set_stage("layers")
         try:
             with self._store.lock(LOCK):
                 self._enter(back)
@@ -75,6 +77,7 @@ class LayerMounts:
             return work()
         finally:
             ns.setns(back, ns.CLONE_NEWNS, why="back to its own mounts")
+            trace.set_stage(stage)
             os.close(back)
 
     def close(self) -> None:
@@ -152,10 +155,10 @@ class LayerMounts:
                     continue
             except OSError as exc:
                 raise KernelError.from_oserror("stat", exc) from exc
-            why = "a layer: names and attributes from its index, content from its archive"
+            why = "a layer that nobody has used so far: names from its index, content from its tar"
             fd = erofs.mount(f"{layer}/index", f"{layer}/tar", why=why)
             try:
-                mountapi.attach(fd, tree, why="a layer that no container has used so far")
+                mountapi.attach(fd, tree, why=why)
             finally:
                 os.close(fd)
 

@@ -168,6 +168,8 @@ def chapter_of(event: Event) -> str:
         return "pause"
     if event.stage == "end":
         return "afterwards"
+    if event.stage == "layers":
+        return "layers"
     if facility.startswith("cgroups"):
         return "limits"
     if facility.startswith("netlink"):
