@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _STORED_BYTES = 0xFFFF  # at most in one stored block (RFC 1951, section 3.2.4)
 _LEVEL = 1
+_LATELY_BYTES = 8 << 20
 
 
 def compress(
@@ -45,22 +46,27 @@ class _Choice:
         self._deflate = deflate
         self._cost = cost
         self._threads = len(os.sched_getaffinity(0))
-        self._reader = 0.0
-        self._deflating = 0.0
+        self._reader_s = 0.0
+        self._reader_bytes = 0
+        self._deflating: float | None = None  # seconds for a byte
 
     def make(self, data: bytes) -> bytes:
-        """A segment, deflated if that pays; the first one always is, to know what it costs."""
-        if self._deflating and self._reader < self._deflating:
-            return store(data)
+        """A segment, deflated if that pays; the first ones always are, to know what it costs."""
+        if self._deflating is not None and self._reader_bytes:
+            if self._reader_s / self._reader_bytes < self._deflating:
+                return store(data)
         started = self._cost()
         made = self._deflate(data)
-        seconds = (self._cost() - started) / (len(data) * self._threads)
-        self._deflating = seconds if not self._deflating else (self._deflating + seconds) / 2
+        self._deflating = (self._cost() - started) / (len(data) * self._threads)
         return made
 
     def note_reader(self, size: int, seconds: float) -> None:
-        if size >= _STORED_BYTES:  # smaller ones say nothing: a pipe takes them at once
-            self._reader = (self._reader + seconds / size) / 2
+        """Sums, as a buffer in between takes some pieces at once and keeps others waiting."""
+        self._reader_s += seconds
+        self._reader_bytes += size
+        if self._reader_bytes > _LATELY_BYTES:
+            self._reader_s /= 2
+            self._reader_bytes //= 2
 
 
 def store(data: bytes) -> bytes:
