@@ -115,7 +115,8 @@ def test_it_is_waited_for_as_it_asks(
     assert time.monotonic() - started >= 1
     assert read(app, BLOB) == DATA
     assert [seconds for _, seconds in watch.told] == [1.0, 0.0, 0.0]
-    assert watch.told[0][0] == "toomanyrequests: slow down"
+    manifest = f"http://{bad_registry.host}/v2/app/manifests/latest"
+    assert watch.told[0][0] == f'Get "{manifest}": toomanyrequests: slow down'
 
 
 def test_nobody_waits_for_hours(bad_registry: BadRegistry, app: Repository, watch: Watch) -> None:
@@ -137,6 +138,16 @@ def test_faults_of_servers_may_pass(
     bad_registry.on(".*/manifests/", respond(status), times=1, skip=1)
     assert app.head_manifest("latest") is not None
     assert len(watch.told) == 2
+
+
+def test_bodies_break_off_like_anything_else(
+    bad_registry: BadRegistry, app: Repository, watch: Watch
+) -> None:
+    for path in ("manifests/latest", "tags/list"):
+        bad_registry.on(f"GET .*/{path}", drop(10), times=2)
+    assert app.get_manifest("latest").digest
+    assert list(app.tags()) == ["latest"]
+    assert [reason.rpartition(": ")[2] for reason, _ in watch.told] == ["unexpected EOF"] * 4
 
 
 def test_what_will_not_pass_is_not_tried_again(

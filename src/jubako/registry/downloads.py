@@ -149,7 +149,7 @@ class BlobStream:
                     self._again(error)
                 else:
                     self._elsewhere(error)
-            except _Busy as busy:
+            except refusals.Busy as busy:
                 self._again(busy.error, busy.retry_after)
             except JubakoError as exc:
                 self._elsewhere(exc)
@@ -213,9 +213,7 @@ class BlobStream:
         elif reply.status == 416:
             size = -1
         elif is_transient(reply.status):
-            wait = reply.header("Retry-After")
-            refusal = refusals.read(reply)
-            raise _Busy(refusals.exhausted(self._what, reply.status, refusal, wait), wait)
+            raise refusals.busy(reply, self._what)
         elif reply.status != 200:
             name, domain = self._reference.familiar_name(), self._reference.domain
             raise refusals.error(reply, "pull", name, domain, missing=self._what)
@@ -226,15 +224,6 @@ class BlobStream:
                 subject=self._digest,
             )
         return first
-
-
-class _Busy(Exception):
-    """An answer that says: later."""
-
-    def __init__(self, error: Unavailable, retry_after: str):
-        super().__init__(str(error))
-        self.error = error
-        self.retry_after = retry_after
 
 
 def _foreign_urls(exchange: Exchange, descriptor: Descriptor) -> list[str]:

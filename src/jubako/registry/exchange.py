@@ -72,19 +72,22 @@ class Exchange:
         *,
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
-        tries: Tries | None = None,
+        limit: int = 0,
     ) -> Reply:
         """The answer to a request, which is repeated until one stands.
 
         endpoint: one that `resolve` gave.  url: something there.  scopes: what a token must allow.
-        tries: those of a longer undertaking.  Raises Unavailable with the reason of the last try.
+        limit: bytes of the answer's body, which then has arrived, too: `Reply.read` gives it.
+        Raises Unavailable with the reason of the last try.
         """
-        return self._persist(
-            lambda: self.send_once(endpoint, method, url, scopes, headers=headers, body=body),
-            f'{method.capitalize()} "{without_query(url)}"',
-            tries or self.tries(endpoint),
-            endpoint.base,
-        )
+
+        def send() -> Reply:
+            reply = self.send_once(endpoint, method, url, scopes, headers=headers, body=body)
+            if limit and reply.status == 200:
+                reply.read(limit)
+            return reply
+
+        return self._persist(send, method, url, self.tries(endpoint), endpoint.base)
 
     def send_once(
         self,
@@ -187,20 +190,23 @@ class Exchange:
         reply.close()
         return reply.status not in _HTTPS_WANTED
 
-    def _persist(self, send: Callable[[], Reply], what: str, tries: Tries, origin: str) -> Reply:
+    def _persist(
+        self, send: Callable[[], Reply], method: str, url: str, tries: Tries, origin: str = ""
+    ) -> Reply:
+        what = f'{method.capitalize()} "{without_query(url)}"'
         while True:
             try:
                 reply = send()
             except TransportFailure as exc:
-                if self.may_pass(exc, origin) and tries.again(exc.reason):
+                error = _unavailable(what, exc)
+                if self.may_pass(exc, origin) and tries.again(error.message):
                     continue
-                raise _unavailable(what, exc) from exc
+                raise error from exc
             if not is_transient(reply.status):
                 return reply
-            wait = reply.header("Retry-After")
-            refusal = refusals.read(reply)
-            if not tries.again(refusal.text, wait):
-                raise refusals.exhausted(what, reply.status, refusal, wait)
+            busy = refusals.busy(reply, what)
+            if not tries.again(busy.error.message, busy.retry_after):
+                raise busy.error
 
     def _ask(
         self,
@@ -217,19 +223,12 @@ class Exchange:
         def send() -> Reply:
             reply = self._transport.send(method, url, headers, body, follow=False)
             reply.secrets = secrets
+            if not is_transient(reply.status):
+                reply.read(limit)
             return reply
 
-        what = f'{method.capitalize()} "{without_query(url)}"'
-        tries = self.tries()
-        while True:
-            try:
-                reply = self._persist(send, what, tries, "")
-                found = reply.read(limit)
-            except TransportFailure as exc:
-                if not tries.again(exc.reason):
-                    raise _unavailable(what, exc) from exc
-                continue
-            return Answer(reply.status, found)
+        reply = self._persist(send, method, url, self.tries())
+        return Answer(reply.status, reply.read(limit))
 
     def _note_failure(self, endpoint: Endpoint) -> None:
         """Nobody shall wait again for a mirror that has never answered."""

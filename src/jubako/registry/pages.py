@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from jubako.errors import InvalidArgument, Unavailable
 from jubako.oci.documents import parse_json
-from jubako.registry.failures import TransportFailure
 from jubako.registry.headers import parse_link_next, same_origin
 from jubako.registry.transport import without_query
 
@@ -34,7 +33,7 @@ def iterate(
     seen: set[str] = set()
     for _ in range(MAX_PAGES):
         seen.add(url)
-        reply = exchange.send(endpoint, "GET", url, scopes)
+        reply = exchange.send(endpoint, "GET", url, scopes, limit=MAX_BODY)
         following = parse_link_next(reply.header("Link"), url)
         yield reply
         if reply.status != 200 or following is None:
@@ -47,13 +46,11 @@ def iterate(
     raise Unavailable(f"{without_query(url)}: more than {MAX_PAGES} pages")
 
 
-def read_json(reply: Reply, limit: int = MAX_BODY) -> dict[str, Any]:
-    """The JSON object of a reply.  Raises Unavailable if it is none, or larger than `limit`."""
+def read_json(reply: Reply) -> dict[str, Any]:
+    """The JSON object of a reply that was asked for with the limit.  Raises Unavailable."""
     what = without_query(reply.url)
     try:
-        value = parse_json(reply.read(limit), what)
-    except TransportFailure as exc:
-        raise Unavailable(f"{what}: {exc.reason}") from exc
+        value = parse_json(reply.read(MAX_BODY), what)
     except InvalidArgument as exc:
         raise Unavailable(f"registry answer {exc}") from exc
     if not isinstance(value, dict):

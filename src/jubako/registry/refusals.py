@@ -8,7 +8,6 @@ may require 'docker login': denied: ...`.
 
 from __future__ import annotations
 
-import json
 from http import HTTPStatus
 
 from jubako.errors import (
@@ -21,13 +20,12 @@ from jubako.errors import (
     Unavailable,
     Unsupported,
 )
+from jubako.registry import error_body
 from jubako.registry.failures import TransportFailure
 from jubako.registry.headers import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from jubako.registry.transport import Reply
 
 _MAX_BODY = 64 << 10  # bytes
@@ -69,34 +67,13 @@ def read(reply: Reply) -> Refusal:
         body = b""
     finally:
         reply.close()
-    code, message = parse(body)
+    code, message = error_body.parse(body)
     for secret in reply.secrets:
         message = message.replace(secret, "***")
     message = printable(message, _MAX_TEXT)
     words = code.lower().replace("_", " ")
     text = ": ".join(part for part in (words, message) if part)
     return Refusal(code, text or _of_status(reply.status))
-
-
-def parse(body: bytes) -> tuple[str, str]:
-    """Code and message of an error's body, empty where it has none.
-
-    `errors: [{code, message}]` is the specification's; `message`, `error_description`, `details`
-    and `error` are what proxies, token servers and Docker Hub write instead.
-    """
-    try:
-        answer: Any = json.loads(body)
-    except (ValueError, RecursionError):
-        return "", ""
-    if isinstance(answer, dict) and isinstance(answer.get("errors"), list) and answer["errors"]:
-        answer = answer["errors"][0]
-    if not isinstance(answer, dict):
-        return "", ""
-    code = answer.get("code")
-    known = isinstance(code, str) and len(code) <= 40 and code.replace("_", "").isalnum()
-    texts = (answer.get(key) for key in ("message", "error_description", "details", "error"))
-    message = next((text for text in texts if isinstance(text, str) and text), "")
-    return str(code) if known and isinstance(code, str) else "", message
 
 
 def _of_status(status: int) -> str:
@@ -141,11 +118,24 @@ def error(reply: Reply, action: str, name: str, domain: str, *, missing: str = "
     return _CLASSES.get(status, Unavailable)(f"{action} {name}: {refusal.text}", subject=name)
 
 
-def exhausted(what: str, status: int, refusal: Refusal, retry_after: str) -> Unavailable:
-    """The error after the last try of `what`, which was answered with 429 or 5xx."""
+class Busy(Exception):
+    """An answer that says: later.
+
+    error: what it means if there is no later.  retry_after: the header, or "".
+    """
+
+    def __init__(self, error: Unavailable, retry_after: str):
+        super().__init__(str(error))
+        self.error = error
+        self.retry_after = retry_after
+
+
+def busy(reply: Reply, what: str) -> Busy:
+    """For an answer 429 or 5xx to `what`; closes it."""
+    retry_after = reply.header("Retry-After")
     hint = None
-    if status == 429:
+    if reply.status == 429:
         hint = _LIMITED
         if retry_after:
             hint += f"; it says: Retry-After: {printable(retry_after, 40)}"
-    return Unavailable(f"{what}: {refusal.text}", hint=hint)
+    return Busy(Unavailable(f"{what}: {read(reply).text}", hint=hint), retry_after)

@@ -16,7 +16,6 @@ from jubako.oci import media
 from jubako.oci.digest import Digest
 from jubako.registry import pages, refusals
 from jubako.registry.auth import pull_scope, push_scope
-from jubako.registry.failures import TransportFailure
 from jubako.registry.headers import Quota, parse_digest, parse_quota
 
 TYPE_CHECKING = False
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from jubako.registry.downloads import BlobStream
     from jubako.registry.exchange import Exchange
     from jubako.registry.hosts import Endpoint
-    from jubako.registry.retries import Tries
     from jubako.registry.transport import Reply
     from jubako.registry.uploads import Chunks, DigestOf
 
@@ -150,7 +148,7 @@ class Repository:
                 break
             if reply.status != 200:
                 raise self._refused(reply, "pull")
-            entries += self._index(self._body(reply), digest).manifests
+            entries += self._index(reply.read(pages.MAX_BODY), digest).manifests
         chosen = [one for one in entries if artifact_type in ("", one.artifact_type)]
         return manifests.Index(media.OCI_INDEX, tuple(chosen))
 
@@ -228,30 +226,18 @@ class Repository:
         return Found(digest, reply.length, _media_type(reply), _quota(reply))
 
     def _get(self, endpoint: Endpoint, ref: str) -> Fetched:
-        reply, data = self._read_manifest(endpoint, ref)
+        reply = self._ask_manifest(endpoint, "GET", ref, limit=manifests.MAX_MANIFEST_BYTES)
+        data = reply.read(manifests.MAX_MANIFEST_BYTES)
         said = parse_digest(reply.header("Docker-Content-Digest"))
         wanted = Digest.parse(ref) if ":" in ref else said
         if wanted is not None:
             wanted.check(data, f"manifest for {self._familiar(ref)}")
         return Fetched(data, _media_type(reply), wanted or Digest.of(data), _quota(reply))
 
-    def _read_manifest(self, endpoint: Endpoint, ref: str) -> tuple[Reply, bytes]:
-        """The answer and all of its body, which may break off like any other."""
-        tries = self._exchange.tries(endpoint)
-        while True:
-            reply = self._ask_manifest(endpoint, "GET", ref, tries)
-            try:
-                return reply, reply.read(manifests.MAX_MANIFEST_BYTES)
-            except TransportFailure as exc:
-                if not tries.again(exc.reason):
-                    raise self._broken(exc) from exc
-
-    def _ask_manifest(
-        self, endpoint: Endpoint, method: str, ref: str, tries: Tries | None = None
-    ) -> Reply:
+    def _ask_manifest(self, endpoint: Endpoint, method: str, ref: str, *, limit: int = 0) -> Reply:
         url = endpoint.url(f"manifests/{quote(ref, safe=':')}")
         reply = self._exchange.send(
-            endpoint, method, url, self._pull(endpoint), headers={"Accept": ACCEPT}, tries=tries
+            endpoint, method, url, self._pull(endpoint), headers={"Accept": ACCEPT}, limit=limit
         )
         if reply.status != 200:
             raise self._refused(reply, "pull", f"manifest for {self._familiar(ref)}")
@@ -263,15 +249,6 @@ class Repository:
                 f"manifest for {self._familiar(ref)}: expected {ref}, found {digest}",
                 subject=self.name,
             )
-
-    def _body(self, reply: Reply) -> bytes:
-        try:
-            return reply.read(manifests.MAX_MANIFEST_BYTES)
-        except TransportFailure as exc:
-            raise self._broken(exc) from exc
-
-    def _broken(self, failure: TransportFailure) -> Unavailable:
-        return Unavailable(f"pull {self._reference.familiar_name()}: {failure.reason}")
 
     def _refused(self, reply: Reply, action: str, missing: str = "") -> JubakoError:
         name = self._reference.familiar_name()

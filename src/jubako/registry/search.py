@@ -62,7 +62,7 @@ def search(exchange: Exchange, domain: str, term: str, *, limit: int) -> list[di
     host = _DOCKER_SEARCH_HOST if domain == DOCKER_DOMAIN else domain
     endpoint = exchange.resolve(exchange.hosts.origin(host))
     url = f"{endpoint.base}/v1/search?{urlencode({'q': term, 'n': limit})}"
-    reply = exchange.send(endpoint, "GET", url, ())
+    reply = exchange.send(endpoint, "GET", url, (), limit=pages.MAX_BODY)
     if reply.status == 200:
         found = pages.read_json(reply).get("results")
         if not isinstance(found, list):

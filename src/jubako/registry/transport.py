@@ -52,6 +52,7 @@ class Reply:
         self.status = response.status
         self.url = url
         self.secrets: tuple[str, ...] = ()
+        self._body: bytes | None = None
 
     def header(self, name: str) -> str:
         """A header; several of one name joined by commas, "" if there is none."""
@@ -78,7 +79,15 @@ class Reply:
             raise _failure(exc, self.url) from exc
 
     def read(self, limit: int) -> bytes:
-        """The whole body.  Raises TransportFailure; Unavailable beyond `limit` bytes."""
+        """The whole body, also a second time.
+
+        Raises TransportFailure; Unavailable beyond `limit` bytes.
+        """
+        if self._body is None:
+            self._body = self._read(limit)
+        return self._body
+
+    def _read(self, limit: int) -> bytes:
         deadline = time.monotonic() + _BODY_S
         found: list[bytes] = []
         size = 0

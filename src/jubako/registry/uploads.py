@@ -97,7 +97,7 @@ class Upload:
                 return self._send(arrived)
             except TransportFailure as exc:
                 error, wait = Unavailable(f"push {self._name}: {exc.reason}"), ""
-            except _Busy as busy:
+            except refusals.Busy as busy:
                 error, wait = busy.error, busy.retry_after
             if not self._tries.again(error.message, wait):
                 raise error
@@ -151,7 +151,7 @@ class Upload:
     def _request(
         self, method: str, url: str, headers: dict[str, str], source: _Source | None
     ) -> Reply:
-        """One request to the session.  Raises _Busy for an answer that may be better later."""
+        """One request to the session.  Raises `Busy` for an answer that may be better later."""
         headers = {"Content-Type": "application/octet-stream", **headers}
         try:
             reply = self._send_to(method, url, headers, source.open if source else None)
@@ -161,10 +161,7 @@ class Upload:
             raise
         # 404 and 416: the session is gone, or has other bytes than it said; a new one has neither.
         if is_transient(reply.status) or reply.status in (404, 416):
-            wait = reply.header("Retry-After")
-            refusal = refusals.read(reply)
-            what = f"push {self._name}"
-            raise _Busy(refusals.exhausted(what, reply.status, refusal, wait), wait)
+            raise refusals.busy(reply, f"push {self._name}")
         return reply
 
     def _send_to(
@@ -248,15 +245,6 @@ class _Source:
         """Of all that went, if it was `hashed`."""
         assert self._hasher is not None
         return Digest.from_hasher(self._hasher)
-
-
-class _Busy(Exception):
-    """An answer that says: later, or anew."""
-
-    def __init__(self, error: Unavailable, retry_after: str):
-        super().__init__(str(error))
-        self.error = error
-        self.retry_after = retry_after
 
 
 def session_url(exchange: Exchange, endpoint: Endpoint, reply: Reply) -> str:
