@@ -20,8 +20,13 @@ if TYPE_CHECKING:
 MAX_CHILDREN = 50  # as many requests as Docker's command line sends at once
 
 
-def each(session: Session, names: Sequence[str], act: Callable[[str], None]) -> int:
-    """Do `act` for each name and print the name when it worked; afterwards raise what failed."""
+def each(
+    session: Session, names: Sequence[str], act: Callable[[str], None], *, silent: bool = False
+) -> int:
+    """Do `act` for each name and print the name when it worked; afterwards raise what failed.
+
+    silent: print no names.
+    """
     failed: list[JubakoError] = []
     for name in names:
         try:
@@ -29,7 +34,8 @@ def each(session: Session, names: Sequence[str], act: Callable[[str], None]) -> 
         except JubakoError as exc:
             failed.append(exc)
         else:
-            session.out(name)
+            if not silent:
+                session.out(name)
     raise_all(failed)
     return 0
 

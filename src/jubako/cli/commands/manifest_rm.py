@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from jubako.cli import many
 from jubako.cli.flags import Command
-from jubako.errors import JubakoError, raise_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,11 +14,4 @@ COMMAND = Command("MANIFEST_LIST [MANIFEST_LIST...]", minimum=1, maximum=None)
 
 
 def run(session: Session, call: Call) -> int:
-    errors: list[JubakoError] = []
-    for name in call.args:
-        try:
-            session.engine.registries.manifest_remove(name)
-        except JubakoError as exc:
-            errors.append(exc)
-    raise_all(errors)
-    return 0
+    return many.each(session, call.args, session.engine.registries.manifest_remove, silent=True)
