@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures.bad_registry import BadRegistry
 from tests.fixtures.engine import Jubako
 from tests.integration.attack_tools import (
     OFF,
@@ -116,7 +117,13 @@ CONTAINED = {
 
 @pytest.mark.parametrize("name", CORPUS)
 def test_no_archive_leaves_its_layer(
-    name: str, jubako: Jubako, busybox: str, outside: Path, root_dir: Path
+    name: str,
+    storage_driver: str,
+    jubako: Jubako,
+    busybox: str,
+    outside: Path,
+    root_dir: Path,
+    bad_registry: BadRegistry,
 ) -> None:
     members = [
         (path.format(out=outside), kind, text.format(out=outside), mode)
@@ -126,7 +133,10 @@ def test_no_archive_leaves_its_layer(
     layers = sorted(os.listdir(root_dir / "layers"))
     imported = jubako("import", "-", "hostile", stdin=data)
     loaded = jubako("load", stdin=docker_archive("loaded", [data]))
-    for done, image in ((imported, "hostile"), (loaded, "loaded")):
+    bad_registry.add_image("pulled", [data])
+    remote = f"{bad_registry.host}/pulled"
+    pulled = jubako("pull", remote, env={"DOCKER_CONFIG": str(root_dir / "none")})
+    for done, image in ((imported, "hostile"), (loaded, "loaded"), (pulled, remote)):
         assert done.status == (0 if name in CONTAINED else 1), done
         if done.status == 1:
             assert "internal error" not in done.stderr and done.stderr.strip(), done
@@ -178,7 +188,7 @@ EXPECTED = {
 
 @pytest.mark.parametrize("order", ["as written", "reversed", "whiteouts last"])
 def test_whiteouts_hide_what_is_below_and_nothing_else(
-    order: str, jubako: Jubako, busybox_tar: Path
+    order: str, storage_driver: str, jubako: Jubako, busybox_tar: Path
 ) -> None:
     """image-spec layer.md: in any order of a layer's entries, and never those of the same layer."""
     upper = list(UPPER)
@@ -200,7 +210,7 @@ def test_whiteouts_hide_what_is_below_and_nothing_else(
 
 
 def test_attributes_of_an_archive_do_not_steer_the_overlay(
-    jubako: Jubako, busybox_tar: Path
+    storage_driver: str, jubako: Jubako, busybox_tar: Path
 ) -> None:
     """An upper layer redirects a name to another directory, marks one opaque, and a file as data
     that is elsewhere."""
@@ -225,7 +235,9 @@ def test_attributes_of_an_archive_do_not_steer_the_overlay(
     assert out.split() == ["/plain:", "x", "/public:", "own"]
 
 
-def test_set_user_id_files_of_an_image_are_the_images(jubako: Jubako, busybox_tar: Path) -> None:
+def test_set_user_id_files_of_an_image_are_the_images(
+    storage_driver: str, jubako: Jubako, busybox_tar: Path
+) -> None:
     """They are kept for the container, and no user of the host can reach them by name."""
     layers = [busybox_tar.read_bytes(), tar_of([file("root-shell", "#!/bin/sh\n", 0o4755)])]
     jubako.ok("load", stdin=docker_archive("suid", layers))

@@ -20,6 +20,7 @@ import pytest
 from jubako.errors import KernelError
 from tests.fixtures import registry_faults as faults
 from tests.fixtures.bad_registry import BadRegistry, Stored
+from tests.fixtures.engine import use_storage_driver
 from tests.integration.fault_tools import full
 from tests.integration.pull_tools import Root, layer_of, noise
 
@@ -122,7 +123,9 @@ def check_and_go_on(root: Root, bad: BadRegistry, image: Stored, *, done: bool) 
 
 
 @pytest.mark.parametrize("point", ["images.pull.appended:3", "images.pull.unpacked", *PULL[10::2]])
-def test_another_command_after_a_killed_pull(point: str, root: Root, image: Stored) -> None:
+def test_another_command_after_a_killed_pull(
+    point: str, storage_driver: str, root: Root, image: Stored
+) -> None:
     """It cleans up, and a pull succeeds all the same."""
     assert start(root, "pull", "app", point).wait(60) == -signal.SIGKILL
     done = ["app"] if point == "images.pull.done" else []
@@ -282,12 +285,21 @@ def push_again(root: Root) -> None:
 # --- a disk that fills ---------------------------------------------------------------------------
 
 
-@pytest.fixture
-def small_root(root_dir: Path) -> Iterator[None]:
-    """The root is a tmpfs of 24 MB; the mount exists in the namespace of the tests alone."""
+@pytest.fixture(params=["overlay", "erofs"])
+def small_root(request: pytest.FixtureRequest, root_dir: Path, tmp_path: Path) -> Iterator[None]:
+    """The root has 24 MB; the mount exists in the namespace of the tests alone."""
     root_dir.mkdir(exist_ok=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tests", root_dir], check=True)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=24m", "tests", str(root_dir)]
+    if request.param == "erofs":  # which no kernel mounts from files of a tmpfs
+        image = tmp_path / "disk"
+        with image.open("wb") as file:
+            file.truncate(24 << 20)
+        format = ["mkfs.ext4", "-q", "-F", "-m", "0", "-O", "^has_journal", str(image)]
+        subprocess.run(format, check=True)
+        mount = ["mount", "-o", "loop", str(image), str(root_dir)]
+    subprocess.run(mount, check=True)
     try:
+        use_storage_driver(root_dir, request.param)
         yield
     finally:
         subprocess.run(["umount", "-l", root_dir], check=True)
