@@ -18,6 +18,7 @@ from jubako.registry import Client, Hosts
 from jubako.registry.credentials import FixedCredentials, Login
 from jubako.registry.repository import Repository
 from tests.fixtures.bad_registry import BadRegistry
+from tests.fixtures.registry_faults import Answer, Fault, Request, answer
 
 # Of the range for documentation (RFC 5737): not loopback to a client, and still on this machine.
 FAR_ADDRESS = "192.0.2.9"
@@ -75,6 +76,7 @@ def far_address() -> Iterator[str]:
         subprocess.run(["ip", "address", "del", f"{FAR_ADDRESS}/32", "dev", "lo"], check=True)
 
 
+LOGIN = Login("me", "a secret of mine")
 DATA = os.urandom(3_000_000)
 BLOB = describe(DATA)
 
@@ -96,3 +98,14 @@ class Watch:
 
     def repository(self, bad: BadRegistry, path: str = "app") -> Repository:
         return repository_of(self.client, f"{bad.host}/{path}")
+
+
+def basic_wanted() -> Fault:
+    """Refuse whoever sends no credentials."""
+
+    def fault(good: Answer, request: Request) -> Answer:
+        if "authorization" in request.headers:
+            return good
+        return answer(401, WWW_Authenticate='Basic realm="r"')
+
+    return fault

@@ -19,21 +19,18 @@ from jubako.errors import (
 from jubako.oci import media
 from jubako.oci.manifest import Descriptor
 from jubako.registry import Hosts
-from jubako.registry.credentials import Login
 from tests.fixtures.bad_registry import BadRegistry
 from tests.fixtures.registry import make_certificates
 from tests.integration.registry_tools import (
     BLOB,
     DATA,
+    LOGIN,
     describe,
     far_address,
     open_client,
     read,
     repository_of,
 )
-
-LOGIN = Login("me", "a secret of mine")
-
 
 # --- http, TLS and proxies at an address that is not loopback ------------------------------------
 
