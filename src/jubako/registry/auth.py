@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from jubako.errors import Unauthorized
@@ -69,8 +69,7 @@ def union(scopes: Iterable[str]) -> tuple[str, ...]:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Demand:
+class _Demand(NamedTuple):
     """What an origin asked for: its scheme, and with Bearer where tokens come from."""
 
     bearer: bool

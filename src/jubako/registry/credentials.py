@@ -23,10 +23,8 @@ import errno
 import fcntl
 import json
 import os
-import shutil
 import stat
-from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from jubako.errors import InvalidArgument, KernelError
 from jubako.linux import atomic
@@ -44,8 +42,7 @@ _TOKEN_USER = "<token>"  # the user name under which helpers keep an identity to
 _AUTH_KEYS = ("auth", "identitytoken", "registrytoken", "username", "password", "serveraddress")
 
 
-@dataclass(frozen=True, slots=True)
-class Login:
+class Login(NamedTuple):
     """What proves to a registry who asks.
 
     username, password: for Basic, and for asking a token server.  identity_token: what a token
@@ -54,9 +51,12 @@ class Login:
     """
 
     username: str = ""
-    password: str = field(default="", repr=False)
-    identity_token: str = field(default="", repr=False)
-    registry_token: str = field(default="", repr=False)
+    password: str = ""
+    identity_token: str = ""
+    registry_token: str = ""
+
+    def __repr__(self) -> str:
+        return f"Login(username={self.username!r})"
 
     def __bool__(self) -> bool:
         return bool(self.username or self.identity_token or self.registry_token)
@@ -199,6 +199,8 @@ class DockerConfig:
         """As Docker's client does before the first login: prefer a key ring to the file."""
         if content.get("credsStore") or content.get("credHelpers") or content.get("auths"):
             return
+        import shutil  # with all compressions; a pull does without
+
         name = "pass" if shutil.which("pass") else "secretservice"
         if shutil.which(f"docker-credential-{name}"):
             content["credsStore"] = name

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from urllib.parse import urlencode, urlsplit
 
 from jubako.errors import InvalidArgument, Unauthorized, Unavailable
@@ -38,8 +37,7 @@ _MAX_REASON = 300  # characters of what a server says that are repeated in an er
 _TOKEN_TEXT = re.compile(r"[\x21-\x7e]+")  # what may stand in a header
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """A reply of a token server."""
 
     status: int
@@ -65,8 +63,7 @@ class Request(Protocol):
     ) -> Answer: ...
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Token:
+class Token(NamedTuple):
     """A token and the time (of the clock given to `fetch`) from which it is to be replaced.
 
     identity: what the server gave to be used instead of the password; "" if it gave none.
@@ -75,6 +72,9 @@ class Token:
     text: str
     renew_at: float
     identity: str = ""
+
+    def __repr__(self) -> str:
+        return f"Token(renew_at={self.renew_at})"
 
 
 def fetch(
