@@ -392,3 +392,87 @@ def test_damaged_archives_never_do_worse_than_an_error(data: st.DataObject) -> N
         reader.drain()
     except InvalidArgument:
         return
+
+
+# Fields that say too much, too little, something negative, or nothing that is a number.
+FIELDS = st.one_of(
+    st.integers(0, 0o77777).map(lambda value: b"%o" % value),
+    st.integers(-(1 << 62), 1 << 62).map(
+        lambda value: b"\x80" + value.to_bytes(11, "big", signed=True)
+    ),
+    st.sampled_from([b"", b" ", b"\0", b"-1", b"8", b"0o7", b"1_0", b"77777777777", b"\xff" * 12]),
+    st.binary(max_size=12),
+)
+TYPES = st.sampled_from([bytes([kind]) for kind in b"0\x007123456SxgXLKVDMNA\xff"])
+NAMES = st.one_of(
+    st.sampled_from([b"", b"f", b"d/", b"/", b"..", b"a/../b", b"\xff", b"f" * 100, b"\0f"]),
+    st.binary(max_size=100),
+)
+RECORDS = st.lists(
+    st.tuples(
+        st.sampled_from(
+            b"path linkpath size uid gid mtime uname gname SCHILY.xattr. SCHILY.xattr.user.x"
+            b" GNU.sparse.major GNU.sparse.minor GNU.sparse.map GNU.sparse.size GNU.sparse.name"
+            b" GNU.sparse.realsize GNU.sparse.offset GNU.sparse.numbytes charset".split()
+        ),
+        st.one_of(
+            st.integers(-2, 1 << 70).map(lambda value: b"%d" % value),
+            st.sampled_from([b"", b"0", b"1", b"0,1", b"1,0,5,1", b"-1", b"1.5", b"1e9", b"a\0b"]),
+            st.binary(max_size=20),
+        ),
+    ),
+    max_size=5,
+)
+PAYLOADS = st.one_of(
+    st.binary(max_size=600), st.sampled_from([b"1\n0\n1\n", b"99999999\n", b"0\n", b"1\n" * 300])
+)
+
+
+@st.composite
+def headers(draw: st.DrawFn) -> bytes:
+    """A header with a right checksum, and something after it that may be its content."""
+    kind = draw(TYPES)
+    fields = {name: draw(FIELDS) for name in ("mode", "uid", "gid", "mtime")}
+    payload = draw(PAYLOADS)
+    if kind in b"xg" and draw(st.booleans()):
+        payload = b"".join(record(key, value) for key, value in draw(RECORDS))
+    size = b"%011o" % len(payload) if draw(st.booleans()) else draw(FIELDS)
+    block = header(
+        draw(NAMES),
+        kind=kind,
+        size=size[:12],
+        magic=draw(st.sampled_from([b"ustar\x0000", b"ustar  \0", bytes(8)])),
+        link=draw(NAMES),
+        **{name: value[: 12 if name == "mtime" else 8] for name, value in fields.items()},
+    )
+    return block + padded(payload)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(headers(), max_size=4), st.sampled_from([END, b"", bytes(512)]))
+def test_whatever_headers_say_entries_can_be_relied_on(archive: list[bytes], end: bytes) -> None:
+    data = b"".join(archive) + end
+    limits = Limits(max_bytes=1 << 40, max_segments=100, max_header_bytes=5000)
+    reader = TarReader([data], limits=limits)
+    try:
+        for entry in reader:
+            assert 0 < len(entry.name) <= 4095 and b"\0" not in entry.name + entry.link
+            assert entry.kind in (b"0", b"1", b"2", b"3", b"4", b"5", b"6")
+            assert 0 <= entry.size <= 1 << 40
+            assert entry.kind == REGULAR or entry.size == entry.payload_bytes == 0
+            assert 0 <= entry.mode <= 0o7777
+            assert -(1 << 31) * 10**9 <= entry.mtime_ns <= (1 << 33) * 10**9
+            assert all(entry.xattrs)
+            if entry.segments is not None:
+                ends = 0
+                for offset, length in entry.segments:
+                    assert ends <= offset and length > 0
+                    ends = offset + length
+                assert ends <= entry.size
+                assert sum(length for _, length in entry.segments) == entry.payload_bytes
+            taken = sum(len(piece) for piece in reader.payload())
+            assert taken == entry.payload_bytes
+        reader.drain()
+        assert reader.position == len(data)
+    except InvalidArgument as exc:
+        assert str(exc).isprintable() and len(str(exc)) < 500
