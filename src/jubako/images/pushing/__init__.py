@@ -57,13 +57,15 @@ def push(
     progress: Progress | None,
 ) -> list[Pushed]:
     """See `ImageService.push`."""
-    wanted = _names(images, reference, all_tags)
+    repository = parse(reference)
+    if repository.digest is not None:
+        raise InvalidReference("cannot push a digest reference", subject=reference)
+    reporter = Reporter(progress)
+    reporter.say(f"The push refers to repository [{repository.name}]")
+    wanted = _names(images, repository, all_tags)
     for name, image_id in wanted:
         if platform is not None:
             require_platform(images.config(image_id), platform, name.familiar())
-    reporter = Reporter(progress)
-    repository = wanted[0][0]
-    reporter.say(f"The push refers to repository [{repository.name}]")
     done = []
     # The shared lock keeps layers and blobs from being deleted while they are read.
     with (
@@ -82,11 +84,11 @@ def push(
     return done
 
 
-def _names(images: ImageService, text: str, all_tags: bool) -> list[tuple[Reference, str]]:
+def _names(
+    images: ImageService, reference: Reference, all_tags: bool
+) -> list[tuple[Reference, str]]:
     """The names to be pushed, each with its image's ID; Docker's words for what is not there."""
-    reference = parse(text)
-    if reference.digest is not None:
-        raise InvalidReference("cannot push a digest reference", subject=text)
+    text = reference.familiar()
     rows = images.store.db.execute(
         "SELECT name, image_id FROM tags WHERE name >= ? AND name < ? ORDER BY name",
         (f"{reference.name}:", f"{reference.name};"),
