@@ -21,7 +21,7 @@ from jubako.store import point
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from jubako.images import ImageService
     from jubako.images.blobs import Blob
@@ -99,6 +99,24 @@ class Partial:
             raise KernelError.from_oserror("truncate", exc, path=self.path) from exc
         self.size = 0
 
+    def make_durable(self) -> None:
+        """Bring the bytes to the disk, as those of a blob, which never change.
+
+        Raises KernelError.
+        """
+        try:
+            os.fchmod(self._fd, 0o400)
+            os.fsync(self._fd)
+        except OSError as exc:
+            raise KernelError.from_oserror("fsync", exc, path=self.path) from exc
+
+    def become(self, path: str) -> None:
+        """Give the file its final name.  Raises KernelError."""
+        try:
+            os.rename(self.path, path)
+        except OSError as exc:
+            raise KernelError.from_oserror("commit blob", exc, path=path) from exc
+
     def unlock(self) -> None:
         """Let others have it; an empty file goes.  Idempotent."""
         with self._use:
@@ -122,40 +140,45 @@ def _is_at(fd: int, path: str) -> bool:
     return (found.st_dev, found.st_ino) == (os.fstat(fd).st_dev, os.fstat(fd).st_ino)
 
 
-def settle(images: ImageService, blob: Blob) -> None:
-    """Make a complete file a blob of the content store if the root keeps such, else delete it.
+def settle(images: ImageService, blobs: Iterable[Blob]) -> None:
+    """Make complete files blobs of the content store if the root keeps such, else delete them.
 
-    blob: its row, which is there because its digest was verified.  Does nothing if there is no
-    file.  Idempotent; a file that somebody else holds stays.  Raises KernelError.
+    blobs: their rows, which are there because their digests were verified.  Those without a file
+    are left alone, and so are files that somebody else holds.  Idempotent.  Raises KernelError.
     """
-    partial = Partial(images.store, blob.digest)
-    if not os.path.exists(partial.path) or not partial.try_lock():
-        return
+    kept: list[Partial] = []
     try:
-        content = images.content
-        complete = partial.size == blob.size_bytes and not content.exists(blob.digest)
-        if not complete or not images.blobs.keeps(blob, partial.path):
-            partial.clear()
-            return
-        directory = images.store.directory("content", blob.digest.algorithm)
-        _commit(partial, directory, content.path(blob.digest))
+        for blob in blobs:
+            partial = Partial(images.store, blob.digest)
+            if os.path.exists(partial.path) and partial.try_lock():
+                kept.append(partial)
+                if not _is_kept(images, blob, partial):
+                    partial.clear()
+                    kept.pop().unlock()
+        _commit(images, kept)
     finally:
-        partial.unlock()
+        for partial in kept:
+            partial.unlock()
 
 
-def _commit(partial: Partial, directory: str, path: str) -> None:
-    try:
-        fd = os.open(partial.path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fchmod(fd, 0o400)  # blobs never change
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        os.rename(partial.path, path)
-    except OSError as exc:
-        raise KernelError.from_oserror("commit blob", exc, path=path) from exc
-    fsync_dir(directory)
-    point("images.pull.kept")
+def _is_kept(images: ImageService, blob: Blob, partial: Partial) -> bool:
+    if partial.size != blob.size_bytes or images.content.exists(blob.digest):
+        return False
+    return images.blobs.keeps(blob, partial.path)
+
+
+def _commit(images: ImageService, partials: Sequence[Partial]) -> None:
+    # All are synced before any is renamed: the first takes the file system's journal along, and
+    # the others find it done.
+    for partial in partials:
+        partial.make_durable()
+    directories = set()
+    for partial in partials:
+        directories.add(images.store.directory("content", partial.digest.algorithm))
+        partial.become(images.content.path(partial.digest))
+        point("images.pull.kept")
+    for directory in directories:
+        fsync_dir(directory)
 
 
 def remove_abandoned(store: Store, older_than_s: float = MAX_AGE_S) -> int:

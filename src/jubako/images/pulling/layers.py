@@ -8,6 +8,7 @@ image: so another pull of it can go on, and a later one after this one was kille
 from __future__ import annotations
 
 import queue
+import time
 
 from jubako.errors import JubakoError
 from jubako.images.blobs import Blob
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _QUEUES_BYTES = 40 << 20
 _MAX_QUEUE_BYTES = 4 << 20
 _POLL_S = 0.05  # flock has no time-out
+_TOGETHER_S = 0.2  # layers are published together: each time waits for the disk
 
 
 class _Stopped(JubakoError):
@@ -59,6 +61,8 @@ class LayerFetcher:
         self._waiting: list[Wanted] = []
         self._running: list[LayerFetch] = []
         self._ended: queue.SimpleQueue[LayerFetch] = queue.SimpleQueue()
+        self._ready: list[LayerFetch] = []
+        self._published_at = 0.0
 
     def fetch(self, wanted: Sequence[Wanted]) -> None:
         """Return when all layers are there, each with its rows; those that are, are not fetched.
@@ -73,9 +77,13 @@ class LayerFetcher:
         for layer in self._waiting[together:]:
             self._reporter.say(reporting.WAITING, layer.name)
         try:
-            while self._waiting or self._running:
+            while self._waiting or self._running or self._ready:
                 self._start()
-                self._publish(self._next())
+                error = self._take(self._next())
+                if error is not None:
+                    raise error
+                if self._publish_in() <= 0:
+                    self._publish()
         finally:
             self._stop()
 
@@ -121,34 +129,53 @@ class LayerFetcher:
         fetch.start()
 
     def _next(self) -> list[LayerFetch]:
-        """The layers that have ended since; waits for one, if there is one to wait for."""
-        if not (self._running or self._waiting):
-            return []
-        blocked = bool(self._waiting) and len(self._running) < self._limit
+        """The layers that have ended since; waits for one as long as there is nothing to do."""
+        timeout_s = self._publish_in() if self._ready else None
+        if self._waiting and len(self._running) < self._limit:
+            timeout_s = _POLL_S  # another process fetches it
+        found = []
         try:
-            found = [self._ended.get(timeout=_POLL_S if blocked else None)]
+            if self._running:
+                found.append(self._ended.get(timeout=timeout_s))
+            elif timeout_s:
+                time.sleep(timeout_s)
+            while True:
+                found.append(self._ended.get_nowait())
         except queue.Empty:
-            return []
-        while not self._ended.empty():
-            found.append(self._ended.get())
-        return found
+            return found
 
-    def _publish(self, ended: Sequence[LayerFetch]) -> None:
-        """Make the layers part of the root; raises the error of the first that has one."""
-        good = [fetch for fetch in ended if fetch.error is None]
+    def _take(self, ended: Sequence[LayerFetch]) -> BaseException | None:
+        """Sort out what has ended; the error of the first that has one."""
+        error = None
         for fetch in ended:
-            self._running.remove(fetch)  # whatever happens now, it is not done twice
-        try:
-            self._write_down(good)
-        finally:
-            for fetch in ended:
+            self._running.remove(fetch)
+            if fetch.error is None:
+                self._ready.append(fetch)
+            else:
                 fetch.partial.unlock()
-        for fetch in good:
+                error = error or fetch.error
+        return error
+
+    def _publish_in(self) -> float:
+        """Seconds until the layers that are ready are to be published."""
+        if not self._ready:
+            return _TOGETHER_S
+        if not (self._running or self._waiting):
+            return 0.0
+        return max(0.0, self._published_at + _TOGETHER_S - time.monotonic())
+
+    def _publish(self) -> None:
+        """Make the layers that are ready part of the root."""
+        ready, self._ready = self._ready, []  # whatever happens now, it is not done twice
+        try:
+            self._write_down(ready)
+        finally:
+            for fetch in ready:
+                fetch.partial.unlock()
+        self._published_at = time.monotonic()
+        for fetch in ready:
             self._reporter.say(reporting.COMPLETE, fetch.wanted.name)
         point("images.pull.layer")
-        for fetch in ended:
-            if fetch.error is not None:
-                raise fetch.error
 
     def _write_down(self, good: Sequence[LayerFetch]) -> None:
         staged = [fetch.staged for fetch in good if fetch.staged is not None]
@@ -163,18 +190,13 @@ class LayerFetcher:
 
     def _stop(self) -> None:
         """Let what still runs after an error end; what is ready by then is not lost."""
-        if not self._running:
-            return
         for fetch in self._running:
             fetch.abort(_Stopped("another layer failed"))
         for fetch in self._running:
             fetch.join()
-        ready = [fetch for fetch in self._running if fetch.error is None]
-        for fetch in self._running:
-            if fetch.error is not None:
-                fetch.partial.unlock()
-        self._running = list(ready)
-        self._publish(ready)
+        self._take(list(self._running))
+        if self._ready:
+            self._publish()
 
 
 def _blob(layer: Wanted) -> Blob:

@@ -53,10 +53,8 @@ def record(images: ImageService, target: Target) -> bool:
 
 def _settle(images: ImageService, target: Target) -> None:
     """Keep the blobs that have come, or not: as the root's settings want it."""
-    for layer in target.layers():
-        blob = images.blobs.find(layer.descriptor.digest)
-        if blob is not None:
-            settle(images, blob)
+    found = (images.blobs.find(layer.descriptor.digest) for layer in target.layers())
+    settle(images, [blob for blob in found if blob is not None])
 
 
 def _keep(images: ImageService, digest: Digest, data: bytes) -> None:
