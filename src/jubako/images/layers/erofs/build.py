@@ -14,8 +14,8 @@ from jubako.errors import InvalidArgument
 from jubako.images.layers import whiteout
 from jubako.images.layers.erofs import format
 from jubako.images.layers.erofs.attributes import attributes_of
-from jubako.images.layers.erofs.directories import Writer, reserve_root
 from jubako.images.layers.erofs.inodes import Inodes
+from jubako.images.layers.erofs.listing import Listing, reserve_root
 from jubako.images.layers.erofs.namespace import Namespace, Unresolved
 from jubako.images.layers.erofs.output import Output
 from jubako.images.layers.erofs.xattrs import XattrPool
@@ -212,10 +212,17 @@ class _Builder:
         self._apply_whiteouts()
         out, inodes, layer = self._out, self._inodes, self._layer
         self._tree.close()
-        writer = Writer(out, inodes, self._directories, linked=self._linked, measure=self._replaced)
-        writer.write(self._tree, self._root_at, self._pool)
+        listing = Listing(
+            out,
+            inodes,
+            self._tree,
+            self._directories,
+            linked=self._linked,
+            measure=self._replaced,
+        )
+        listing.write(self._root_at, self._pool)
         if self._replaced:
-            layer.size_bytes = writer.size_bytes
+            layer.size_bytes = listing.size_bytes
         xattr_block = out.align(format.BLOCK_BYTES) // format.BLOCK_BYTES
         out.append(self._pool.data)
         digest = out.finish()

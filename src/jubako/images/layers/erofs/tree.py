@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import array
 import os
+from heapq import merge
 from itertools import accumulate
 
 from jubako.errors import InvalidArgument
-from jubako.images.layers.erofs.format import DIRECTORY, MAX_NAME_BYTES
+from jubako.images.layers.erofs.format import DIRECTORY, DIRENT, MAX_NAME_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 MAX_BYTES = 512 << 20  # of all names
 _MIX = 0x9E3779B1  # odd: the same name in all directories does not meet itself in the table
+_RUN = 1 << 16  # rows whose names are in memory at the same time
+_NO_ROW = bytes(5)  # in keys to sort by: after the name a zero and the number of the row
 
 
 class Tree:
@@ -110,26 +113,53 @@ class Tree:
         """Give up finding and adding, and the memory for it."""
         self._table = self._hashes = array.array("I")
 
-    def listing(self, directories: int) -> Iterator[tuple[int, list[tuple[bytes, int]]]]:
-        """Each directory that can be reached with its names in order, and the rows of these.
+    def name_bytes(self, directories: int) -> array.array[int]:
+        """How many bytes the names in each directory take; directories: how many there are."""
+        sizes = array.array("Q", bytes(8 * directories))
+        start = 0
+        for directory, end in zip(self._directories, self._ends, strict=True):
+            sizes[directory] += end - start + DIRENT.size
+            start = end
+        return sizes
 
-        directories: how many numbers are in use.  A directory comes after the one it is in.
+    def listing(self, directories: int) -> Iterator[tuple[int, array.array[int], int]]:
+        """Each directory that can be reached, after the one it is in.
+
+        directories: how many numbers are in use.  With each come the rows of its names, and how
+        many of these are directories.
         """
-        counts = [0] * (directories + 1)
+        ends = array.array("I", bytes(4 * (directories + 1)))
         for directory in self._directories:
-            counts[directory] += 1
-        counts[0] -= 1  # the root is in no directory
-        ends = array.array("I", accumulate(counts))
+            ends[directory + 1] += 1
+        ends[1] -= 1  # the root is in no directory
+        ends = array.array("I", accumulate(ends))
         rows = array.array("I", bytes(4 * (len(self) - 1)))
-        starts = ends[:]
-        for row in range(len(self) - 1, 0, -1):
+        for row in range(1, len(self)):
             directory = self._directories[row]
-            starts[directory] -= 1
-            rows[starts[directory]] = row
+            rows[ends[directory]] = row
+            ends[directory] += 1  # was where they begin, and becomes where they end
         waiting = array.array("I", (0,))
-        types, references, name = self.types, self.references, self.name
+        types, references = self.types, self.references
         for directory in waiting:
-            children = [(name(row), row) for row in rows[starts[directory] : ends[directory]]]
-            children.sort()
-            waiting.extend(references[row] for _, row in children if types[row] == DIRECTORY)
-            yield directory, children
+            start = ends[directory - 1] if directory else 0
+            children = rows[start : ends[directory]]
+            before = len(waiting)
+            waiting.extend(references[row] for row in children if types[row] == DIRECTORY)
+            yield directory, children, len(waiting) - before
+
+    def in_order(self, rows: array.array[int], *more: bytes) -> Iterable[tuple[bytes, int]]:
+        """Names and rows in the order of names; more: names among them that have row 0."""
+        others = [name + _NO_ROW for name in more]
+        if len(rows) <= _RUN:
+            return map(_split, sorted([*others, *map(self._key, rows)]))
+        # Of a large directory only rows are kept in order, and names are made again.
+        runs = (rows[at : at + _RUN] for at in range(0, len(rows), _RUN))
+        ordered = [array.array("I", sorted(run, key=self.name)) for run in runs]
+        return map(_split, merge(others, *(map(self._key, run) for run in ordered)))
+
+    def _key(self, row: int) -> bytes:
+        return self.name(row) + b"\0" + row.to_bytes(4, "big")
+
+
+def _split(key: bytes) -> tuple[bytes, int]:
+    return key[:-5], int.from_bytes(key[-4:], "big")
