@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 LOCK = "layer-mounts"  # held while the namespace is sought or made, and layers are mounted in it
-LINK = "layers"  # in the run directories of containers
+LINK = "layers.ns"  # in the run directories of containers
 
 
 class LayerMounts:
