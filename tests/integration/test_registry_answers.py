@@ -330,9 +330,10 @@ def test_no_error_repeats_a_secret(bad_registry: BadRegistry) -> None:
 # --- ends ----------------------------------------------------------------------------------------
 
 
-def test_closing_the_client_ends_what_waits(bad_registry: BadRegistry) -> None:
+@pytest.mark.parametrize("silent", [False, True], ids=["body", "headers"])
+def test_closing_the_client_ends_what_waits(bad_registry: BadRegistry, silent: bool) -> None:
     bad_registry.add_blob(DATA)
-    bad_registry.on("GET .*/blobs/", hang_after(1_000_000))
+    bad_registry.on("GET .*/blobs/", stall(3) if silent else hang_after(1_000_000))
     watch = Watch(bad_registry)
     ended: list[BaseException] = []
 

@@ -11,6 +11,7 @@ given for: `Authorization` is gone with the first redirect to another.
 from __future__ import annotations
 
 import os
+import socket
 import threading
 import time
 import weakref
@@ -19,6 +20,7 @@ from http.client import HTTPException
 from urllib.parse import urljoin, urlsplit
 
 import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from jubako.errors import Unavailable
 from jubako.registry import certificates, failures, proxies
@@ -27,7 +29,7 @@ from jubako.registry.headers import parse_size, same_origin
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
     from jubako.registry.hosts import Hosts
@@ -114,13 +116,6 @@ class Reply:
                     pass
         self._response.close()
 
-    def abort(self) -> None:
-        """Let a thread that waits for the body wait no longer."""
-        try:
-            self._response.shutdown()
-        except (OSError, ValueError, RuntimeError):
-            pass  # already at its end
-
 
 class Transport:
     """The connections of one client; safe for threads."""
@@ -135,7 +130,7 @@ class Transport:
         )
         self._lock = threading.Lock()
         self._managers: dict[tuple[str, str, int], urllib3.PoolManager] = {}
-        self._open: weakref.WeakSet[Reply] = weakref.WeakSet()
+        self._connections: weakref.WeakSet[HTTPConnection] = weakref.WeakSet()
         self._closed = False
 
     def send(
@@ -171,13 +166,13 @@ class Transport:
         raise Unavailable(f"{without_query(start)}: more than {MAX_REDIRECTS} redirects")
 
     def close(self) -> None:
-        """End every connection; threads that wait for an answer's body fail."""
+        """End every connection; threads that wait for an answer fail."""
         with self._lock:
             self._closed = True
             managers, self._managers = list(self._managers.values()), {}
-            replies = list(self._open)
-        for reply in replies:
-            reply.abort()
+            connections = list(self._connections)
+        for connection in connections:
+            _end(connection)
         for manager in managers:
             # Not `clear`: that leaves the pools to the garbage collector.
             for key in manager.pools.keys():
@@ -204,10 +199,7 @@ class Transport:
             )
         except (urllib3.exceptions.HTTPError, HTTPException, OSError) as exc:
             raise _failure(exc, url) from exc
-        reply = Reply(response, url)
-        with self._lock:
-            self._open.add(reply)
-        return reply
+        return Reply(response, url)
 
     def _manager(self, url: str) -> urllib3.PoolManager:
         parts = urlsplit(url)
@@ -236,9 +228,21 @@ class Transport:
                 options["cert_reqs"] = "CERT_NONE"
                 urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         proxy = proxies.find_proxy(scheme, host, port, os.environ)
-        if proxy is None:
-            return urllib3.PoolManager(**options)
-        return urllib3.ProxyManager(proxy.url, proxy_headers=proxy.headers, **options)
+        manager = (
+            urllib3.PoolManager(**options)
+            if proxy is None
+            else urllib3.ProxyManager(proxy.url, proxy_headers=proxy.headers, **options)
+        )
+        manager.pool_classes_by_scheme = _pool_classes(self._note)
+        return manager
+
+    def _note(self, connection: HTTPConnection) -> None:
+        """Know a connection also while it is in use, when it is in no pool."""
+        with self._lock:
+            self._connections.add(connection)
+            closed = self._closed
+        if closed:
+            _end(connection)
 
     def _redirect(self, reply: Reply, start: str) -> str:
         """Where a redirect leads.  Raises Unavailable where it may not be followed."""
@@ -260,6 +264,37 @@ class Transport:
                     hint="name it among the insecure registries if that is what you want",
                 )
         return target
+
+
+def _pool_classes(note: Callable[[HTTPConnection], None]) -> dict[str, Any]:
+    """urllib3's pools, which tell `note` of each connection when it is there."""
+
+    class Plain(HTTPConnection):
+        def connect(self) -> None:
+            super().connect()
+            note(self)
+
+    class Secure(HTTPSConnection):
+        def connect(self) -> None:
+            super().connect()
+            note(self)
+
+    class PlainPool(urllib3.HTTPConnectionPool):
+        ConnectionCls = Plain
+
+    class SecurePool(urllib3.HTTPSConnectionPool):
+        ConnectionCls = Secure
+
+    return {"http": PlainPool, "https": SecurePool}
+
+
+def _end(connection: HTTPConnection) -> None:
+    """Let a thread that waits for this connection wait no longer."""
+    found = connection.sock
+    if found is not None:
+        with suppress(OSError):
+            # Not the method of a TLS socket, which would change it under the thread that reads.
+            socket.socket.shutdown(found, socket.SHUT_RDWR)
 
 
 def without_query(url: str) -> str:
