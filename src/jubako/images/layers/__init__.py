@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 INGEST = ".ingest"
+_PIECE_BYTES = 1 << 20
 MAX_LAYERS = 500  # of one overlay mount (OVL_MAX_STACK in the kernel)
 
 # What overlayfs takes as a lower directory, by the driver that made the layer.
@@ -246,22 +247,30 @@ class LayerStore:
 
     # --- tar -------------------------------------------------------------------------------------
 
-    def archive(self, diff_id: str) -> Iterator[Buffer]:
-        """The layer's exact tar, in pieces that are valid until the next step.
+    def archive(self, diff_id: str) -> Iterator[bytes]:
+        """The layer's exact tar, in pieces of a megabyte.
 
+        It is hashed on a thread beside: iterate to the end, or close it.
         Raises IntegrityError if the layer is missing, or at the end if what came does not have the
         digest `diff_id`.
         """
-        import hashlib
+        from jubako.images.recipes import rechunk
+        from jubako.images.stream import HashThread
 
-        from jubako.oci.digest import Digest
-
-        hasher = hashlib.sha256()
         driver = self.layer_driver(self.driver_of(diff_id))
-        for piece in driver.archive(self.path(diff_id)):
-            hasher.update(piece)
-            yield piece
-        Digest(diff_id).check_hasher(hasher, f"layer in {self.path(diff_id)}")
+        hashing = HashThread()
+        try:
+            # The driver `overlay` gives thousands of small pieces, each too small for a thread.
+            for piece in rechunk(driver.archive(self.path(diff_id)), _PIECE_BYTES):
+                hashing.update(piece)
+                yield piece
+            found = hashing.digest()
+        finally:
+            hashing.close()
+        if found != diff_id:
+            raise IntegrityError(
+                f"layer in {self.path(diff_id)}: expected {diff_id}, found {found}", subject=diff_id
+            )
 
     def diff(
         self, upper: str, *, leave_out: frozenset[bytes] = frozenset()
