@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jubako.errors import InvalidArgument
+from jubako.images.times import parse_ns
 from jubako.oci.digest import Digest
 from jubako.oci.documents import parse_json
 from jubako.oci.manifest import MAX_LAYERS
@@ -62,6 +63,15 @@ def _string(value: Any) -> bool:
     return isinstance(value, str)
 
 
+def _time(value: Any) -> bool:
+    """As Go's reader of the same config: what is no time spoils every list that it is in."""
+    try:
+        parse_ns(value)
+    except (TypeError, InvalidArgument):
+        return False
+    return True
+
+
 def _strings(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
@@ -98,17 +108,15 @@ def _health(value: Any) -> bool:
 def _history(value: Any) -> bool:
     return isinstance(value, list) and all(
         isinstance(step, dict)
-        and all(
-            isinstance(step.get(key) or "", str)
-            for key in ("created", "created_by", "author", "comment")
-        )
+        and all(isinstance(step.get(key) or "", str) for key in ("created_by", "author", "comment"))
+        and _time(step.get("created") or "")
         and isinstance(step.get("empty_layer") or False, bool)
         for step in value
     )
 
 
 _TOP: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
-    ("created", _string, "a string"),
+    ("created", _time, "a time"),
     ("author", _string, "a string"),
     ("comment", _string, "a string"),
     ("architecture", _string, "a string"),

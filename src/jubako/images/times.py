@@ -45,7 +45,8 @@ def parse_ns(text: str) -> int:
     if match is None:
         raise InvalidArgument(f"not a time: {text[:80]!r}")
     year, month, day, hour, minute, second = (int(part or 0) for part in match.groups()[:6])
-    if not (1 <= month <= 12 and 1 <= day <= 31 and hour < 24 and minute < 60 and second <= 60):
+    possible = hour < 24 and minute < 60 and second <= 60
+    if not (year and 1 <= month <= 12 and 1 <= day <= 31 and possible):
         raise InvalidArgument(f"not a time: {text[:80]!r}")
     seconds = calendar.timegm((year, month, day, hour, minute, second))
     zone = match[8]

@@ -50,7 +50,11 @@ def test_an_image_may_have_no_layers() -> None:
         ({"config": {"Healthcheck": {"Test": "x"}}}, "Healthcheck is not a health check"),
         ({"history": [1]}, "history is not a list of history entries"),
         ({"history": [{"created_by": 1}]}, "history is not"),
-        ({"created": 5}, "created is not a string"),
+        ({"created": 5}, "created is not a time"),
+        ({"created": "yesterday"}, "created is not a time"),
+        ({"created": "0000-01-01T00:00:00Z"}, "created is not a time"),
+        ({"history": [{"created": "2024-13-01T00:00:00Z"}]}, "history is not"),
+        ({"history": [{"created": 5}]}, "history is not"),
     ],
 )
 def test_wrong_types_are_named(changed: dict[str, Any], message: str) -> None:
