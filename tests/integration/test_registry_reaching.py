@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gc
+import socket
 import ssl
 import threading
+import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -53,8 +55,32 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_HEAD = do_GET
 
+    def do_CONNECT(self) -> None:
+        """A tunnel, as proxies have it for https."""
+        server = self.server
+        assert isinstance(server, _Server)
+        server.seen.append((self.command, self.path, dict(self.headers.items())))
+        host, _, port = self.path.rpartition(":")
+        self.send_response(200)
+        self.end_headers()
+        with socket.create_connection((host, int(port))) as target:
+            back = threading.Thread(target=_pump, args=(target, self.connection))
+            back.start()
+            _pump(self.connection, target)
+            back.join()
+        self.close_connection = True
+
     def log_message(self, format: str, *args: object) -> None:
         pass
+
+
+def _pump(source: socket.socket, target: socket.socket) -> None:
+    """What comes from one goes to the other, and so does the end."""
+    with suppress(OSError):
+        while data := source.recv(1 << 16):
+            target.sendall(data)
+    with suppress(OSError):
+        target.shutdown(socket.SHUT_WR)
 
 
 class _Server(ThreadingHTTPServer):
@@ -118,6 +144,35 @@ def test_a_proxy_is_used_for_strangers_only(
     assert path == f"http://reg.example:5000/v2/x/blobs/{SMALL.digest}"
     assert headers["Proxy-Authorization"] == "Basic bWU6cGE1NQ=="
     assert all("proxy-authorization" not in one.headers for one in bad_registry.requests)
+
+
+def test_https_goes_through_a_proxy_unseen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The proxy gets its own password and the name of the host; the registry gets neither."""
+    context, authority, *_ = tls_context(tmp_path)
+    directory = tmp_path / "certs.d"
+    with far_address() as address, server(address, context) as found, server() as proxy:
+        host = f"{address}:{found.server_address[1]}"
+        (directory / host).mkdir(parents=True)
+        monkeypatch.setenv("https_proxy", f"http://me:pa55@127.0.0.1:{proxy.server_address[1]}")
+        hosts = Hosts(cert_directories=[str(directory)], insecure=[address])
+        with open_client(hosts=hosts) as client:
+            assert read(repository_of(client, f"{host}/x"), SMALL) == b"from here"
+        authority.rename(directory / host / "ca.crt")  # which the name is not in
+        with open_client(hosts=hosts) as client:
+            with pytest.raises(Unavailable, match="certificate is not valid for"):
+                read(repository_of(client, f"{host}/x"), SMALL)
+    assert {(command, path) for command, path, _ in proxy.seen} == {("CONNECT", host)}
+    assert all(sent["Proxy-Authorization"] == "Basic bWU6cGE1NQ==" for *_, sent in proxy.seen)
+    assert found.seen
+    assert all("Proxy-Authorization" not in sent for *_, sent in found.seen)
+
+
+def test_a_proxy_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:pa55@127.0.0.1:1")
+    with open_client() as client, pytest.raises(Unavailable) as caught:
+        read(repository_of(client, "reg.example/x"), SMALL)
+    assert "proxyconnect: dial tcp: connect: connection refused" in str(caught.value)
+    assert "pa55" not in "".join(traceback.format_exception(caught.value))
 
 
 def tls_context(directory: Path) -> tuple[ssl.SSLContext, Path, Path, Path]:

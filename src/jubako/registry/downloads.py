@@ -107,7 +107,7 @@ class BlobStream:
     def _piece(self) -> bytes:
         """The next bytes, empty while what the caller has is skipped.  Raises TransportFailure."""
         if self._reply is None:
-            raise TransportFailure("the stream is closed", transient=False)
+            raise Unavailable(f"{self._what}: the stream is closed")
         size = min(PIECE_BYTES, self._size - self._at + self._skip)
         started = time.monotonic()
         piece = self._reply.piece(size, whole=self._fast)
