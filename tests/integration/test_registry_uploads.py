@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from jubako.errors import (
+    IntegrityError,
     Unavailable,
 )
 from jubako.oci.digest import Digest
@@ -46,10 +47,29 @@ def upload(repository: Repository) -> Digest:
 def test_an_upload_that_breaks_begins_anew(bad_registry: BadRegistry, watch: Watch) -> None:
     bad_registry.on("PUT ", drop(-1), times=1)
     bad_registry.on("PUT ", respond(502), times=1, skip=1)
+    bad_registry.on("HEAD .*/blobs/", respond(404))
     assert upload(watch.repository(bad_registry)) == BLOB.digest
     assert bad_registry.blobs[BLOB.digest] == DATA
     assert len(watch.told) == 2
     assert len(bad_registry.lines("POST ")) == 3
+
+
+def test_what_was_stored_is_not_sent_again(bad_registry: BadRegistry, watch: Watch) -> None:
+    """The answer to the last request is lost."""
+    bad_registry.on("PUT ", drop(-1), times=1)
+    assert upload(watch.repository(bad_registry)) == BLOB.digest
+    assert len(bad_registry.lines("PUT ")) == 1
+
+
+@pytest.mark.parametrize("size", [BLOB.size - 1, BLOB.size + 1])
+@pytest.mark.parametrize("known", [True, False])
+def test_other_sizes_than_was_said(
+    bad_registry: BadRegistry, watch: Watch, size: int, known: bool
+) -> None:
+    digest = BLOB.digest if known else None
+    with pytest.raises(IntegrityError, match=f"expected {size} bytes, found {BLOB.size}"):
+        watch.repository(bad_registry).upload(digest, size, lambda: iter([DATA]))
+    assert bad_registry.blobs == {}
 
 
 def test_an_upload_of_much_goes_on_where_it_was(bad_registry: BadRegistry, watch: Watch) -> None:
@@ -74,6 +94,7 @@ def test_an_upload_of_much_goes_on_where_it_was(bad_registry: BadRegistry, watch
     bad_registry.on("PUT ", broken, times=1)
     bad_registry.on("GET .*/uploads/", status)
     bad_registry.on("PATCH ", note)
+    bad_registry.on("HEAD .*/blobs/", respond(404), times=1)
     chunks = [data[at : at + 1_000_001] for at in range(0, len(data), 1_000_001)]
     repository = watch.repository(bad_registry)
     assert repository.upload(blob.digest, blob.size, lambda: iter(chunks)) == blob.digest
@@ -86,6 +107,7 @@ def test_an_upload_of_much_goes_on_where_it_was(bad_registry: BadRegistry, watch
 
 def test_the_tries_of_an_upload_end(bad_registry: BadRegistry) -> None:
     bad_registry.on("PUT ", respond(503, "UNAVAILABLE", "no disk"))
+    bad_registry.on("HEAD .*/blobs/", respond(404))
     watch = Watch(bad_registry, attempts=2)
     with watch.client, pytest.raises(Unavailable, match="push .*/app: unavailable: no disk"):
         upload(watch.repository(bad_registry))

@@ -38,7 +38,7 @@ MAX_REDIRECTS = 10
 _CONNECT_S = 20.0
 _READ_S = 60.0  # without a byte
 _BODY_S = 120.0  # for all of an answer that is read at once
-_CONNECTIONS = 16  # to one host that are kept for the next request
+_CONNECTIONS = 64  # to one host that are kept for the next request: as many as layers at a time
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _MAX_DRAIN = 64 << 10  # bytes of a body nobody wants; more of it costs more than a new connection
 

@@ -101,6 +101,8 @@ class Upload:
                 error, wait = busy.error, busy.retry_after
             if not self._tries.again(error.message, wait):
                 raise error
+            if isinstance(self._digest, Digest) and self._is_there(self._digest):
+                return self._digest  # only the answer was lost
             arrived = self._arrived()
             if not arrived:
                 self._cancel()
@@ -114,7 +116,8 @@ class Upload:
 
     def _send(self, arrived: int) -> Digest:
         """Send what has not arrived, and close the session."""
-        source = _Source(self._open_chunks, arrived, hashed=self._digest is None)
+        hashed = self._digest is None
+        source = _Source(self._open_chunks, arrived, self._size, hashed=hashed)
         headers: dict[str, str] = {}
         if self._size is not None:
             headers["Content-Length"] = str(self._size - arrived)
@@ -182,6 +185,15 @@ class Upload:
         reply.close()
         self._location = session_url(self._exchange, self._endpoint, reply)
 
+    def _is_there(self, digest: Digest) -> bool:
+        url = self._endpoint.url(f"blobs/{digest}")
+        try:
+            reply = self._exchange.send_once(self._endpoint, "HEAD", url, self._scopes)
+        except (TransportFailure, JubakoError):
+            return False
+        reply.close()
+        return reply.status == 200 and reply.length == self._size
+
     def _arrived(self) -> int:
         """How much of a broken upload the registry kept; 0 if it is better begun anew."""
         if not isinstance(self._digest, Digest) or self._size is None or not self._location:
@@ -216,30 +228,42 @@ class _Source:
     error: what the caller's iterator raised, which urllib3 may take for a fault of the network.
     """
 
-    def __init__(self, open_chunks: Chunks, skip: int, *, hashed: bool):
+    def __init__(self, open_chunks: Chunks, skip: int, size: int | None, *, hashed: bool):
         self._open_chunks = open_chunks
         self._skip = skip
+        self._size = size
         self._hashed = hashed
         self._hasher: hashlib._Hash | None = None
         self.error: BaseException | None = None
 
     def open(self) -> Iterator[bytes]:
-        """The bytes from the beginning, without those to skip."""
+        """The bytes from the beginning, without those to skip.
+
+        Raises IntegrityError when there are more or fewer than was said: the registry would wait
+        for the rest, or take the surplus for the next request.
+        """
         self._hasher = Digest.of(b"").new_hasher() if self._hashed else None
-        skip = self._skip
+        skip, total = self._skip, 0
         try:
             for chunk in self._open_chunks():
+                total += len(chunk)
+                self._check(total, self._size is None or total <= self._size)
                 if skip:
                     chunk, skip = chunk[skip:], max(0, skip - len(chunk))
                 if self._hasher is not None:
                     self._hasher.update(chunk)
                 if chunk:
                     yield chunk
+            self._check(total, self._size in (None, total))
         except GeneratorExit:
             raise
         except BaseException as exc:
             self.error = exc
             raise
+
+    def _check(self, total: int, good: bool) -> None:
+        if not good:
+            raise IntegrityError(f"blob to push: expected {self._size} bytes, found {total}")
 
     def digest(self) -> Digest:
         """Of all that went, if it was `hashed`."""
