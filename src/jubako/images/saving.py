@@ -22,7 +22,8 @@ from jubako.images.platform_check import require_platform
 from jubako.images.tar import Entry, TarWriter
 from jubako.oci import media
 from jubako.oci.digest import Digest
-from jubako.oci.reference import parse
+from jubako.oci.manifest import Descriptor, Index, Manifest
+from jubako.oci.reference import DEFAULT_TAG, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,37 +58,34 @@ class SavedImage:
         for layer in self.layers:
             if layer not in self.sizes:
                 raise NotFound(f"image {image_id}: no such layer: {layer}", subject=layer)
-        self.manifest = _json(
-            {
-                "schemaVersion": 2,
-                "mediaType": media.OCI_MANIFEST,
-                "config": _descriptor(media.OCI_CONFIG, self.id, len(self.config)),
-                "layers": [self.layer_descriptor(layer) for layer in self.layers],
-            }
-        )
+        config = Descriptor(media.OCI_CONFIG, self.id, len(self.config))
+        layers = tuple(self.layer_descriptor(layer) for layer in self.layers)
+        self.manifest = _json(Manifest(media.OCI_MANIFEST, config, layers).to_json())
 
-    def layer_descriptor(self, layer: str) -> dict[str, Any]:
-        return _descriptor(media.OCI_LAYER, layer, self.sizes[layer])
+    def layer_descriptor(self, layer: str) -> Descriptor:
+        return Descriptor(media.OCI_LAYER, Digest(layer), self.sizes[layer])
 
-    def index_entries(self) -> list[dict[str, Any]]:
-        base = _descriptor(media.OCI_MANIFEST, Digest.of(self.manifest), len(self.manifest))
-        return [
+    def index_entries(self) -> list[Descriptor]:
+        digest, size = Digest.of(self.manifest), len(self.manifest)
+        names = [
             {
-                **base,
-                "annotations": {
-                    "io.containerd.image.name": str(name),
-                    "org.opencontainers.image.ref.name": name.tag,
-                },
+                "io.containerd.image.name": str(name),
+                "org.opencontainers.image.ref.name": name.tag or DEFAULT_TAG,
             }
             for name in self.names
-        ] or [base]
+        ]
+        return [
+            Descriptor(media.OCI_MANIFEST, digest, size, annotations=one) for one in names or [{}]
+        ]
 
     def docker_entry(self) -> dict[str, Any]:
         return {
             "Config": _blob(self.id),
             "RepoTags": [name.familiar() for name in self.names] or None,
             "Layers": [_blob(layer) for layer in self.layers],
-            "LayerSources": {layer: self.layer_descriptor(layer) for layer in self.layers},
+            "LayerSources": {
+                layer: self.layer_descriptor(layer).to_json() for layer in self.layers
+            },
         }
 
 
@@ -208,12 +206,8 @@ def archive(
 
 def _documents(saved: Sequence[SavedImage], format: str) -> Iterator[tuple[bytes, bytes]]:
     """What follows the blobs, in alphabetical order."""
-    index = {
-        "schemaVersion": 2,
-        "mediaType": media.OCI_INDEX,
-        "manifests": [entry for image in saved for entry in image.index_entries()],
-    }
-    yield b"index.json", _json(index)
+    entries = tuple(entry for image in saved for entry in image.index_entries())
+    yield b"index.json", _json(Index(media.OCI_INDEX, entries).to_json())
     if format == "docker":
         yield b"manifest.json", _json(_docker_manifest(saved))
     yield b"oci-layout", b'{"imageLayoutVersion": "1.0.0"}'
@@ -242,10 +236,6 @@ def _repositories(saved: Iterable[SavedImage]) -> dict[str, dict[str, str]]:
                 top = image.layers[-1].partition(":")[2]
                 found.setdefault(name.familiar_name(), {})[name.tag] = top
     return found
-
-
-def _descriptor(kind: str, digest: str, size_bytes: int) -> dict[str, Any]:
-    return {"mediaType": kind, "digest": digest, "size": size_bytes}
 
 
 def _blob(digest: str) -> str:
