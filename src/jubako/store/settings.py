@@ -28,6 +28,7 @@ from jubako.errors import InvalidArgument, KernelError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 FILE = "config.json"
@@ -112,7 +113,7 @@ def _parse(data: bytes) -> dict[str, Any]:
 
 
 def _apply(settings: Settings, parsed: dict[str, Any]) -> None:
-    known = {
+    known: dict[str, Callable[[Any], object]] = {
         "log-driver": lambda value: _text("log-driver", value),
         "log-opts": _texts_by_name,
         "record-keep": lambda value: _seconds("record-keep", value),
