@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures.bad_registry import BadRegistry
 from tests.fixtures.engine import Jubako, Terminal
 from tests.fixtures.registry import Registry
+from tests.fixtures.registry_faults import set_header
 from tests.integration.pull_tools import layer_of, noise
 from tests.integration.registry_images import JSON, Proxy, Repository, proxy_to
 
@@ -269,3 +271,21 @@ def test_outdated_when_the_registry_is_away(jubako: Jubako, registry: Registry) 
     assert result.status == 0
     assert re.split(r"\s{2,}", result.stdout.splitlines()[1])[-1] == "unknown"
     assert result.stderr.startswith(f"{name}: ")
+
+
+def test_quota_and_warnings(jubako: Jubako, bad_registry: BadRegistry) -> None:
+    bad_registry.add_image("app", [layer_of({"a": b"1"})])
+    name = f"{bad_registry.host}/app"
+    bad_registry.on(
+        ".*/manifests/",
+        set_header("RateLimit-Limit", "100;w=21600"),
+        set_header("RateLimit-Remaining", "76;w=21600"),
+        set_header("Warning", '299 - "this registry moves"'),
+    )
+    result = jubako("pull", name)
+    assert result.status == 0
+    assert result.stderr == f"{bad_registry.host} allows 76 of 100 more pulls in 6h00m\n"
+    assert "WARNING: this registry moves" in result.stdout.splitlines()
+    assert result.stdout.splitlines()[-1] == f"{name}:latest"
+    quiet = jubako("pull", "-q", name)
+    assert (quiet.stdout, quiet.stderr) == (f"{name}:latest\n", "")

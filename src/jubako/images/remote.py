@@ -27,12 +27,14 @@ def open_client(
     login: Login | None = None,
     on_retry: Callable[[str, float], None] | None = None,
     *,
+    on_warning: Callable[[str], None] | None = None,
     insecure: Sequence[str] = (),
 ) -> Client:
     """A client to be closed by the caller.
 
     login: instead of what `~/.docker/config.json` says, and for the registry `domain` only: its
     mirrors never see it.  on_retry: told what failed and after how many seconds it is tried again.
+    on_warning: told what the registry wants its users to know.
     insecure: registries to be reached as if the settings called them so.
     Raises InvalidArgument (settings), KernelError.
     """
@@ -46,7 +48,7 @@ def open_client(
     credentials: CredentialSource = DockerConfig()
     if login is not None:
         credentials = FixedCredentials(domain, login)
-    return Client(hosts, credentials, on_retry=on_retry)
+    return Client(hosts, credentials, on_retry=on_retry, on_warning=on_warning)
 
 
 def read_blob(repository: Repository, descriptor: Descriptor, limit: int, what: str) -> bytes:

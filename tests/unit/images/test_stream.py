@@ -11,7 +11,14 @@ import pytest
 import zstandard
 
 from jubako.errors import InvalidArgument
-from jubako.images.stream import LayerStream, Prefetch, peek, plain_chunks, read_chunks
+from jubako.images.stream import (
+    Channel,
+    LayerStream,
+    Prefetch,
+    peek,
+    plain_chunks,
+    read_chunks,
+)
 from jubako.oci.digest import Digest
 
 DATA = os.urandom(3 << 20)
@@ -53,6 +60,50 @@ def test_errors_of_the_source_arrive_in_order() -> None:
     with pytest.raises(InvalidArgument, match="broken"):
         next(found)
     prefetch.close()
+
+
+def test_a_channel_is_bounded_by_bytes() -> None:
+    channel = Channel(10)
+    assert channel.put(bytes(6))
+    assert channel.put(bytes(4))
+    blocked = threading.Thread(target=channel.put, args=(b"x",))
+    blocked.start()
+    blocked.join(0.05)
+    assert blocked.is_alive()
+    found = iter(channel)
+    assert len(next(found)) == 6
+    blocked.join(5)
+    channel.end()
+    assert [len(buffer) for buffer in found] == [4, 1]
+
+
+def test_a_buffer_larger_than_the_channel_passes_alone() -> None:
+    channel = Channel(10)
+    assert channel.put(bytes(100))
+    channel.end(InvalidArgument("after it"))
+    found = iter(channel)
+    assert len(next(found)) == 100
+    with pytest.raises(InvalidArgument, match="after it"):
+        next(found)
+
+
+def test_either_end_of_a_channel_can_break_off() -> None:
+    channel = Channel(10)
+    assert channel.put(bytes(10))
+    writer = threading.Thread(target=channel.put, args=(b"x",))
+    writer.start()
+    channel.abort()
+    writer.join(5)
+    assert not writer.is_alive()
+    assert not channel.put(b"nobody wants it")
+    assert list(channel) == []
+    never = Channel(10)
+    waiting = Prefetch(iter(never))
+    threading.Timer(0.05, waiting.abort, [InvalidArgument("given up")]).start()
+    with pytest.raises(InvalidArgument, match="given up"):
+        next(iter(waiting))
+    never.end()
+    waiting.close()
 
 
 def test_peek_loses_nothing() -> None:

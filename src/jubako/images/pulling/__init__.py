@@ -106,7 +106,13 @@ def _pull_names(
     # With the session open nothing is collected, also not what an earlier pull left unfinished.
     with images.layers.session() as session:
         images.recover()
-        with open_client(images.store, reference.domain, login, reporter.retry) as client:
+        with open_client(
+            images.store,
+            reference.domain,
+            login,
+            reporter.retry,
+            on_warning=reporter.warn,
+        ) as client:
             repository = client.repository(reference)
             names = [reference.tagged()]
             if all_tags:
@@ -159,6 +165,6 @@ class _Puller:
         reporter.say(f"Digest: {target.digest}")
         warning = self._resolver.mismatch(target) if self._asked else None
         if warning is not None:
-            reporter.say(f"WARNING: {warning}")
+            reporter.warn(warning)
         status = NEWER if new else UP_TO_DATE
         return Pulled(name, target.digest, target.image_id, status, target.quota)

@@ -54,6 +54,10 @@ class Reporter:
                 self._counted[id] = now
                 self._progress(Event(status, id, current, total))
 
+    def warn(self, text: str) -> None:
+        """What the registry, or the image, wants its users to know."""
+        self.say(f"WARNING: {text}")
+
     def retry(self, what: str, after_s: float) -> None:
         """Something failed that is tried again."""
         self.say(f"Retrying in {after_s:.0f} seconds: {what}")

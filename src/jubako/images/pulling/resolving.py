@@ -12,6 +12,7 @@ from jubako.errors import (
     NotFound,
     PermissionDenied,
     Unauthorized,
+    Unsupported,
 )
 from jubako.images.config_check import MAX_CONFIG_BYTES, parse_config
 from jubako.images.pulling.layer import Wanted
@@ -115,6 +116,8 @@ class Resolver:
             parsed = parse(found.data, found.media_type, f"{what}: manifest {found.digest}")
             found.media_type = parsed.media_type
         parsed.require_image(what)
+        if parsed.config.digest.algorithm != "sha256":  # the image ID; Docker takes no other either
+            raise Unsupported(f"{what}: its config has the digest {parsed.config.digest}")
         data = self._config(parsed.config)
         config = parse_config(data, f"config {parsed.config.digest}")
         _check_layers(parsed, config)
