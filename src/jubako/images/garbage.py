@@ -12,7 +12,7 @@ import os
 from jubako.errors import Unavailable
 from jubako.images.layers.session import ACTIVE, REPLACED
 from jubako.images.layers.temporary import LOCK, temporary_directory
-from jubako.linux.removal import remove_tree
+from jubako.linux.removal import remove_large_tree
 from jubako.store import point
 
 TYPE_CHECKING = False
@@ -59,7 +59,7 @@ def collect(images: ImageService, *, thorough: bool = False) -> None:
         trash, descriptor = found
         try:
             # Outside of the lock: deleting thousands of files takes a while.
-            remove_tree(trash)
+            remove_large_tree(trash)
         finally:
             os.close(descriptor)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+from collections import deque
 
 from jubako.errors import KernelError
 from jubako.linux.openat2 import RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV, openat2
@@ -18,6 +19,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_THREADS = 8  # they wait more than they work
+_MAX_PARTS = 512  # enough for all threads to end at about the same time
+_MAX_PATH = 1024  # characters: a component more, and the path above it, are below PATH_MAX
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -41,6 +45,68 @@ def remove_tree(path: str) -> None:
         raise KernelError.from_oserror("remove", exc, path=path) from exc
     finally:
         os.close(parent_fd)
+
+
+def remove_large_tree(path: str) -> None:
+    """The same with threads, for a tree of thousands of files that nobody else changes.
+
+    A file system may let a thread wait a while for each file (a journal, trimming); here several
+    wait at once.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    try:
+        top = os.open(path, _DIRECTORY)
+    except OSError:
+        return remove_tree(path)
+    try:
+        above, subtrees = _split(top)
+        if len(subtrees) > 1:
+            with ThreadPoolExecutor(_THREADS, "remove") as pool:
+                for _ in pool.map(lambda name: remove_tree(f"{path}/{name}"), subtrees):
+                    pass
+                for _ in pool.map(lambda name: _remove_files(top, name), above):
+                    pass
+    except OSError as exc:
+        raise KernelError.from_oserror("remove", exc, path=path) from exc
+    finally:
+        os.close(top)
+    return remove_tree(path)
+
+
+def _split(top: int) -> tuple[list[str], list[str]]:
+    """Directories whose subdirectories are in one of the lists too, and others, with all below."""
+    above: list[str] = []
+    subtrees: list[str] = []
+    waiting = deque((".",))
+    while waiting and len(waiting) + len(subtrees) < _MAX_PARTS:
+        directory = waiting.popleft()
+        if len(directory) > _MAX_PATH:
+            subtrees.append(directory)
+            continue
+        fd = _open(top, directory)
+        if fd is None:
+            continue
+        try:
+            below = [f"{directory}/{name}" for name, is_directory in _scan(fd) if is_directory]
+        finally:
+            os.close(fd)
+        (above if below else subtrees).append(directory)
+        waiting += below
+    return above, [*subtrees, *waiting]
+
+
+def _remove_files(top: int, name: str) -> None:
+    """Delete what is no directory in one."""
+    fd = _open(top, name)
+    if fd is None:
+        return
+    try:
+        for file, is_directory in _scan(fd):
+            if not is_directory:
+                os.unlink(file, dir_fd=fd)
+    finally:
+        os.close(fd)
 
 
 def _remove(parent_fd: int, name: str) -> None:
@@ -94,9 +160,7 @@ def _open_by_device(parent_fd: int, name: str) -> int | None:
 def _empty(fd: int, top: int, serial: Iterator[int]) -> list[str]:
     """Delete what is in a directory; returns what its non-empty subdirectories are in `top` now."""
     moved = []
-    with os.scandir(fd) as entries:
-        found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
-    for name, is_directory in found:
+    for name, is_directory in _scan(fd):
         if not is_directory:
             try:
                 os.unlink(name, dir_fd=fd)
@@ -107,6 +171,12 @@ def _empty(fd: int, top: int, serial: Iterator[int]) -> list[str]:
         elif not _rmdir(name, fd):
             moved.append(_move_up(name, fd, top, serial))
     return moved
+
+
+def _scan(fd: int) -> list[tuple[str, bool]]:
+    """What is in a directory, and whether it is one itself."""
+    with os.scandir(fd) as entries:
+        return [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
 
 
 def _rmdir(name: str, fd: int) -> bool:
