@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from jubako.containers.events import report
 from jubako.containers.files.diff import made_by_engine
 from jubako.oci.reference import parse
@@ -21,20 +19,14 @@ if TYPE_CHECKING:
 def export(services: Services, container: Container, out: BinaryIO) -> None:
     """Write the whole root filesystem as a tar, without volumes and without /proc and the like.
 
-    Works whether it runs or not: the layers are mounted anew, read-only (overlayfs does not define
-    what a second writable mount of one upper directory does), where nobody sees it.  No process is
-    made, so a program with threads can call it.
+    Works whether it runs or not: the layers and its writable directory are read where they lie, so
+    that nothing is mounted and no process is made.
     """
-    layers = services.images.layers
-    view = layers.open_view(
-        services.images.diff_ids(container.image_id),
-        top=f"{services.directory(container.id)}/upper",
-        why="look at the file system without showing it to anybody",
-    )
-    try:
-        layers.tar_tree(view, out)
-    finally:
-        os.close(view)
+    diff_ids = services.images.diff_ids(container.image_id)
+    upper = f"{services.directory(container.id)}/upper"
+    with services.images.layers.stack_tar(diff_ids, upper) as tar:
+        for piece in tar:
+            out.write(piece)
 
 
 def commit(

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from jubako.images.layers.driver import LayerDriver
     from jubako.images.layers.mounts import LayerMounts
     from jubako.images.layers.session import Session
+    from jubako.images.layers.stacked import StackTar
     from jubako.images.layers.tree import TarStream
     from jubako.store import Store
 
@@ -283,6 +284,15 @@ class LayerStore:
         from jubako.images.layers.tree import TreeTar
 
         return TreeTar(upper, overlay=True, leave_out=leave_out)
+
+    def stack_tar(self, diff_ids: Sequence[str], upper: str | None = None) -> StackTar:
+        """What a stack of layers shows, with the directory `upper` above it, as a tar in pieces.
+
+        diff_ids: the lowest first.  A context manager.  Raises KernelError, IntegrityError.
+        """
+        from jubako.images.layers.stacked import StackTar
+
+        return StackTar(self._stack(diff_ids), upper)
 
     def tar_tree(self, tree: str | int, out: BinaryIO) -> None:
         """Write a tree (a mounted root file system) to `out` as a tar, for `export`.

@@ -34,8 +34,8 @@ _HANDLE = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _CHUNK_BYTES = 1 << 20
 _SMALL_BYTES = 1 << 17  # files up to this size wait for others to be written with
-_VANISHED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)  # replaced while we looked
-_MIN_HOLE_BYTES = 1 << 20  # files with less than that in holes are written out
+VANISHED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)  # replaced while we looked
+MIN_HOLE_BYTES = 1 << 20  # files with less than that in holes are written out
 
 
 class TreeWalk:
@@ -76,7 +76,7 @@ class TreeWalk:
             try:
                 fd = open_in_root(self._root, os.fsdecode(path) or ".", DIRECTORY_FLAGS)
             except KernelError as exc:
-                if exc.errno in _VANISHED:
+                if exc.errno in VANISHED:
                     continue  # the container may be running
                 raise
             try:
@@ -88,7 +88,7 @@ class TreeWalk:
 
     def top(self, name: bytes) -> Entry:
         """The entry of the root itself."""
-        return _entry(name, os.fstat(self._root), self._root, b"")
+        return entry_of(name, os.fstat(self._root), self._root, b"")
 
     def opaque(self, path: bytes = b"") -> Entry | None:
         """The mark of an opaque root directory, if it is one."""
@@ -100,7 +100,7 @@ class TreeWalk:
         if stat.S_ISREG(status.st_mode):
             yield from self._file(parent, name, shown)
         elif not stat.S_ISSOCK(status.st_mode):
-            yield _entry(shown, status, parent, name), -1
+            yield entry_of(shown, status, parent, name), -1
 
     @staticmethod
     def _names(fd: int) -> list[bytes]:
@@ -130,7 +130,7 @@ class TreeWalk:
             elif stat.S_ISREG(status.st_mode):
                 yield from self._file(fd, name, prefix + name)
             elif not stat.S_ISSOCK(status.st_mode):
-                entry = _entry(prefix + name, status, fd, name)
+                entry = entry_of(prefix + name, status, fd, name)
                 self._is_another_name(entry, status)
                 yield entry, -1
         return None
@@ -142,13 +142,13 @@ class TreeWalk:
         try:
             fd = os.open(name, DIRECTORY_FLAGS, dir_fd=parent)
         except OSError as exc:
-            if exc.errno in _VANISHED:
+            if exc.errno in VANISHED:
                 return []
             raise
         try:
             status = os.fstat(fd)
             if told:
-                yield _entry(path + b"/", status, fd, b""), -1
+                yield entry_of(path + b"/", status, fd, b""), -1
             if self._overlay and self._is_opaque(fd):
                 yield _mark(path + b"/" + whiteout.OPAQUE), -1
             return self._names(fd) if self._enters(fd, status) else []
@@ -180,16 +180,16 @@ class TreeWalk:
         return True
 
     def _file(self, parent: int, name: bytes, path: bytes) -> Iterator[tuple[Entry, int]]:
-        fd = _open_file(parent, name)
+        fd = open_file(parent, name)
         if fd is None:
             return
         try:
             status = os.fstat(fd)
             if self._across and status.st_dev != self._device and is_kernel_view(fd):
                 return
-            entry = _entry(path, status, fd, b"")
-            if status.st_size - status.st_blocks * 512 >= _MIN_HOLE_BYTES:
-                entry.segments = _segments(fd, status.st_size)
+            entry = entry_of(path, status, fd, b"")
+            if status.st_size - status.st_blocks * 512 >= MIN_HOLE_BYTES:
+                entry.segments = segments(fd, status.st_size)
                 entry.payload_bytes = sum(length for _, length in entry.segments)
             yield entry, -1 if self._is_another_name(entry, status) else fd
         finally:
@@ -250,9 +250,9 @@ class TarStream:
                 if fd >= 0:
                     if entry.payload_bytes > _SMALL_BYTES:
                         yield self._take()
-                        yield from _content(fd, entry)
+                        yield from content(fd, entry)
                     else:
-                        self._out += _content(fd, entry)
+                        self._out += content(fd, entry)
                         self._pending += entry.payload_bytes
                     self._writer.pad(entry.payload_bytes)
                 self._pending += 512
@@ -311,7 +311,7 @@ def _mark(name: bytes) -> Entry:
     return Entry(name, mode=0)
 
 
-def _content(fd: int, entry: Entry) -> Iterator[Buffer]:
+def content(fd: int, entry: Entry) -> Iterator[Buffer]:
     for offset, length in entry.segments or ((0, entry.size),):
         if not length:
             continue
@@ -325,7 +325,7 @@ def _content(fd: int, entry: Entry) -> Iterator[Buffer]:
             yield piece
 
 
-def _entry(path: bytes, status: os.stat_result, fd: int, name: bytes) -> Entry:
+def entry_of(path: bytes, status: os.stat_result, fd: int, name: bytes) -> Entry:
     """fd, name: the file itself with an empty name, or its parent directory and its name."""
     mode = status.st_mode
     entry = Entry(
@@ -357,7 +357,7 @@ _KINDS = {
 }
 
 
-def _open_file(parent: int, name: bytes) -> int | None:
+def open_file(parent: int, name: bytes) -> int | None:
     """A regular file for reading; None if it has vanished or become something else.
 
     It is looked at before it is opened: to open a device that a running container has put in its
@@ -366,7 +366,7 @@ def _open_file(parent: int, name: bytes) -> int | None:
     try:
         handle = os.open(name, _HANDLE, dir_fd=parent)
     except OSError as exc:
-        if exc.errno in _VANISHED:
+        if exc.errno in VANISHED:
             return None
         raise
     try:
@@ -377,7 +377,7 @@ def _open_file(parent: int, name: bytes) -> int | None:
         os.close(handle)
 
 
-def _segments(fd: int, size: int) -> list[tuple[int, int]]:
+def segments(fd: int, size: int) -> list[tuple[int, int]]:
     """Where a file holds data (lseek(2), SEEK_DATA)."""
     segments = []
     end = 0

@@ -71,6 +71,11 @@ def device_number(major: int, minor: int) -> int:
     return minor & 0xFF | major << 8 | (minor & ~0xFF) << 12
 
 
+def of_device_number(union: int) -> tuple[int, int]:
+    """Major and minor of what `device_number` made."""
+    return union >> 8 & 0xFFF, union & 0xFF | union >> 12 & ~0xFF
+
+
 def superblock(
     *, root: int, inodes: int, blocks: int, xattr_block: int, uuid: bytes, tar_blocks: int
 ) -> bytes:
@@ -105,6 +110,17 @@ def superblock(
     rest = _DEVICE.pack(b"", tar_blocks, 0)
     rest += bytes(BLOCK_BYTES - _SUPERBLOCK.size - len(rest))
     return pack(_crc32c(pack(0) + rest)) + rest
+
+
+def read_superblock(data: bytes) -> tuple[int, int]:
+    """Of what `superblock` made: the root's inode number and the block of shared attributes.
+
+    Raises ValueError for anything else.
+    """
+    fields = _SUPERBLOCK.unpack(data[: _SUPERBLOCK.size])
+    if fields[0] != _MAGIC or fields[3] != BLOCK_BITS or fields[10]:
+        raise ValueError("not an index")
+    return fields[5], fields[11]
 
 
 def _crc32c(data: bytes) -> int:

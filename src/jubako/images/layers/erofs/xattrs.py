@@ -10,8 +10,13 @@ from jubako.images.layers.erofs.format import XATTR_ENTRY, XATTR_HEADER
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Protocol
 
     Attribute = tuple[bytes, bytes]
+
+    class Sliceable(Protocol):
+        def __getitem__(self, part: slice, /) -> bytes: ...
+
 
 MAX_VALUE_BYTES = (1 << 16) - 1
 _MAX_SUFFIX_BYTES = 255
@@ -22,6 +27,7 @@ _POOL_BYTES = 1 << 20  # of what is shared, which stays in memory until the end
 # Each with its index and what of the name is left to be stored.
 _EXACT = {b"system.posix_acl_access": 2, b"system.posix_acl_default": 3}
 _PREFIXES = {b"user.": 1, b"trusted.": 4, b"security.": 6}
+_NAMES = {index: name for name, index in (_EXACT | _PREFIXES).items()}
 
 
 def supported(name: bytes) -> bool:
@@ -80,3 +86,25 @@ def _entry(name: bytes, value: bytes, what: bytes) -> bytes:
         )
     data = XATTR_ENTRY.pack(len(suffix), index, len(value)) + suffix + value
     return data + bytes(-len(data) % 4)
+
+
+def read_attributes(body: bytes, data: Sliceable, pool: int) -> dict[bytes, bytes]:
+    """What `encode` made.  data: the index; pool: where in it the shared ones begin."""
+    shared = XATTR_HEADER.unpack_from(body)[1]
+    at = XATTR_HEADER.size
+    found: dict[bytes, bytes] = {}
+    for _ in range(shared):
+        _read_entry(data, pool + 4 * int.from_bytes(body[at : at + 4], "little"), found)
+        at += 4
+    while at < len(body):
+        at = _read_entry(body, at, found)
+    return found
+
+
+def _read_entry(data: Sliceable, at: int, found: dict[bytes, bytes]) -> int:
+    """Returns where the next one begins."""
+    length, index, size = XATTR_ENTRY.unpack(data[at : at + XATTR_ENTRY.size])
+    at += XATTR_ENTRY.size
+    found[_NAMES[index] + data[at : at + length]] = data[at + length : at + length + size]
+    at += length + size
+    return at + -at % 4
