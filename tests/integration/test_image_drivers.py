@@ -24,6 +24,7 @@ from jubako.images.layers import LayerStore
 from jubako.images.layers.choice import FILE
 from jubako.images.layers.mounts import LINK
 from jubako.linux import mountinfo, ns, seccomp
+from jubako.linux.threads import in_thread
 from jubako.store import Store
 from tests.fixtures.engine import Jubako, use_storage_driver
 from tests.integration.image_tools import archive, seen
@@ -267,7 +268,7 @@ def entries(link: Path) -> list[mountinfo.MountEntry]:
         finally:
             os.close(descriptor)
 
-    return ns.in_thread(read)
+    return in_thread(read)
 
 
 def mounted(link: Path) -> list[str]:

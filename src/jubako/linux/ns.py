@@ -10,13 +10,6 @@ from jubako.linux import trace
 from jubako.linux._libc import check, flag_names, function
 from jubako.linux.trace import traced
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import TypeVar
-
-    T = TypeVar("T")
-
 CLONE_NEWTIME = 0x00000080
 CLONE_NEWNS = 0x00020000
 CLONE_NEWCGROUP = 0x02000000
@@ -120,28 +113,3 @@ def inode(pid: int | str, kind: str) -> int:
         return os.stat(path).st_ino
     except OSError as error:
         raise KernelError.from_oserror("stat", error, path=path) from error
-
-
-def in_thread(work: Callable[[], T]) -> T:
-    """Do `work` in a thread that ends with it; returns its result, or raises its error.
-
-    There it may `unshare` or `setns` (CLONE_NEWNS: unshare first) while the process stays where it
-    is.  Nothing may be imported in another mount namespace, whose files are not ours.
-    """
-    import threading
-
-    results: list[T] = []
-    errors: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            results.append(work())
-        except BaseException as exc:  # raised again in the caller's thread
-            errors.append(exc)
-
-    thread = threading.Thread(target=run, name="other-namespace")
-    thread.start()
-    thread.join()
-    if errors:
-        raise errors[0]
-    return results[0]

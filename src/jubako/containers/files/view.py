@@ -16,6 +16,7 @@ from contextlib import ExitStack
 
 from jubako.errors import KernelError, WrongState
 from jubako.linux import ns, pidfd
+from jubako.linux.threads import in_thread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def _root_of(services: Services, container: Container) -> int | None:
         current = services.table.find(container.id)
         if current is None or current.pid != container.pid:
             return None
-        return ns.in_thread(lambda: _enter(handle))
+        return in_thread(lambda: _enter(handle))
     except KernelError as exc:
         if exc.errno != errno.ESRCH:
             raise
@@ -105,7 +106,7 @@ def _enter(handle: int) -> int:
 
 
 def _mount_apart(services: Services, container: Container) -> tuple[int, int]:
-    return ns.in_thread(lambda: _mount(services.store.path, container))
+    return in_thread(lambda: _mount(services.store.path, container))
 
 
 def _mount(store: str, container: Container) -> tuple[int, int]:

@@ -166,6 +166,8 @@ class LayerMounts:
 def visit_once(store: Store, layers: Sequence[str], work: Callable[[], T]) -> T:
     """`LayerMounts.visit` for a process that stays in its namespace and needs the layers once."""
 
+    from jubako.linux.threads import in_thread  # monitors have no threads
+
     def run() -> T:
         why = "let this thread alone go where the layers are mounted"
         ns.unshare(ns.CLONE_NEWNS, why=why)
@@ -175,4 +177,4 @@ def visit_once(store: Store, layers: Sequence[str], work: Callable[[], T]) -> T:
         finally:
             mounts.close()
 
-    return ns.in_thread(run)
+    return in_thread(run)
