@@ -42,7 +42,7 @@ from jubako.images.tar import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     Buffer = bytes | memoryview
 
@@ -83,6 +83,36 @@ def build(buffers: Iterable[Buffer], fd: int, limits: Limits | None = None) -> L
     return builder.finish(reader.position)
 
 
+class Place(Protocol):
+    """Where the content of an entry lies: from byte `position` of the data on."""
+
+    position: int
+
+    def payload(self) -> Iterator[memoryview]: ...
+
+
+def build_placed(
+    entries: Iterable[tuple[int, Entry]], data_bytes: int, fd: int, limits: Limits | None = None
+) -> Layer:
+    """`build` for content that lies elsewhere than in a tar.
+
+    entries: each with the position of its content in the data, a multiple of 512; none is sparse.
+    data_bytes: the length of the data.
+    """
+    builder = _Builder(Output(fd), limits or Limits())
+    place = _Place()
+    for place.position, entry in entries:
+        builder.add(place, entry)
+    return builder.finish(data_bytes)
+
+
+class _Place:
+    position = 0
+
+    def payload(self) -> Iterator[memoryview]:
+        return iter(())
+
+
 class _Builder:
     def __init__(self, out: Output, limits: Limits):
         self._out = out
@@ -101,7 +131,7 @@ class _Builder:
 
     # --- the archive -----------------------------------------------------------------------------
 
-    def add(self, reader: TarReader, entry: Entry) -> None:
+    def add(self, reader: Place, entry: Entry) -> None:
         """Take the next entry."""
         path = clean(entry.name, entry.name)
         parent_path, _, base = path.rpartition(b"/")
@@ -150,7 +180,7 @@ class _Builder:
     def _attributes(self, entry: Entry, path: bytes) -> bytes:
         return self._pool.encode(attributes_of(entry), path) if entry.xattrs else b""
 
-    def _file(self, reader: TarReader, entry: Entry, path: bytes) -> int:
+    def _file(self, reader: Place, entry: Entry, path: bytes) -> int:
         body = self._attributes(entry, path)
         payload = reader.position
         if payload + entry.payload_bytes > format.MAX_BLOCKS * format.BLOCK_BYTES:

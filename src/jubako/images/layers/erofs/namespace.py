@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_CACHED = 1024  # paths of directories; archives go through directories one after another
+_CACHED = 4096  # paths of directories; archives go through directories one after another
 
 
 class Unresolved(Exception):
@@ -30,6 +30,7 @@ class Namespace:
     """The tree, with its directories by path.
 
     Links are followed inside the root, `..` ends there, as for a process whose root it is.
+    max_implied: how many directories may be made without an entry for them.
     readlink: the target of a link, by its reference.
     """
 
@@ -37,36 +38,57 @@ class Namespace:
         self.tree = Tree()
         self.directories = Directories()
         self._readlink = readlink
-        self._paths: dict[bytes, int] = {}
+        self._paths: dict[bytes, int] = {b"": 0}
         self._max_implied = max_implied
         self._implied = 0
 
     def directory(self, path: bytes, *, make: bool = True) -> int:
         """The number of a directory, which is made if it is missing; b"" is the root.
 
-        Raises Unresolved, with ENOENT only without `make`, and InvalidArgument for a link that
-        leads to nothing.
+        path: clean (see `paths.clean`).  Raises Unresolved, with ENOENT only without `make`, and
+        with it InvalidArgument for a link that leads to nothing.
         """
-        if not path:
-            return 0
-        found = self._paths.get(path)
-        if found is None:
+        known = path
+        while (found := self._paths.get(known)) is None:
+            known = known[: max(known.rfind(b"/"), 0)]
+        at = len(known) + 1 if known else 0
+        while at <= len(path) and path:
+            end = path.find(b"/", at)
+            end = len(path) if end < 0 else end
+            found = self._enter(found, path, at, end, make)
             if len(self._paths) >= _CACHED:
-                self._paths.clear()
-            try:
-                found = self._walk(path)
-            except Unresolved as exc:
-                if exc.errno != errno.ENOENT or not make:
-                    raise
-                found = self._make(path)
-            self._paths[path] = found
+                self.replaced()
+            self._paths[path[:end]] = found
+            at = end + 1
         return found
 
-    def _walk(self, path: bytes) -> int:
-        here = links = 0
+    def _enter(self, here: int, path: bytes, start: int, end: int, make: bool) -> int:
+        """The directory that the component path[start:end] means in another one."""
         tree = self.tree
-        waiting = path.split(b"/")
-        waiting.reverse()
+        name = path[start:end]
+        row = tree.find(here, name)
+        if not row:
+            if not make:
+                raise Unresolved(errno.ENOENT)
+            return self._make(here, name)
+        if tree.types[row] == DIRECTORY:
+            return tree.references[row]
+        if tree.types[row] != SYMLINK:
+            raise Unresolved(errno.ENOTDIR)
+        try:
+            return self._follow(here, name)
+        except Unresolved as exc:
+            if exc.errno != errno.ENOENT or not make:
+                raise
+            raise InvalidArgument(
+                f"{os.fsdecode(path)!r}: {os.fsdecode(path[:end])!r} is a link that leads to "
+                "nothing in the archive"
+            ) from exc
+
+    def _follow(self, here: int, name: bytes) -> int:
+        tree = self.tree
+        waiting = [name]
+        links = 0
         while waiting:
             name = waiting.pop()
             if name in (b"", b"."):
@@ -91,33 +113,16 @@ class Namespace:
                 raise Unresolved(errno.ENOTDIR)
         return here
 
-    def _make(self, path: bytes) -> int:
-        """Make the directories that the archive uses without an entry for them."""
-        here, missing = path, list[bytes]()
-        found = -1
-        while found < 0:
-            here, _, name = here.rpartition(b"/")
-            missing.append(name)
-            try:
-                found = self._walk(here)
-            except Unresolved as exc:
-                if exc.errno != errno.ENOENT:
-                    raise
-        self._implied += len(missing)
+    def _make(self, parent: int, name: bytes) -> int:
+        """Make a directory that the archive uses without an entry for it."""
+        self._implied += 1
         if self._implied > self._max_implied:
             raise InvalidArgument(f"archive makes more than {self._max_implied} directories")
-        for name in reversed(missing):
-            here = here + b"/" + name if here else name
-            if self.tree.find(found, name):
-                raise InvalidArgument(
-                    f"{os.fsdecode(path)!r}: {os.fsdecode(here)!r} is a link that leads to nothing "
-                    "in the archive"
-                )
-            new = self.directories.add(found)
-            self.tree.add(found, name, DIRECTORY, new)
-            found = new
-        return found
+        new = self.directories.add(parent)
+        self.tree.add(parent, name, DIRECTORY, new)
+        return new
 
     def replaced(self) -> None:
         """Must be called when a directory or a link makes room for something else."""
         self._paths.clear()
+        self._paths[b""] = 0

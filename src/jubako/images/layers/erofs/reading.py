@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import stat
-import struct
 
 from jubako.images.layers.attributes import IGNORED
 from jubako.images.layers.erofs import format
@@ -38,7 +36,6 @@ _KINDS = {
     format.SYMLINK: SYMLINK,
 }
 _OPAQUE = OPAQUE_XATTR.encode()
-_LINKS = struct.Struct("<I")
 
 
 class IndexReader:
@@ -73,32 +70,37 @@ class IndexReader:
             found += _block(self._data[start : min(start + BLOCK_BYTES, at + size)])
         return found
 
-    def entry(self, number: int, file_type: int, name: bytes) -> Entry:
-        """The inode as a member of an archive; `extents` has a file's content."""
+    def member(self, number: int, file_type: int, name: bytes) -> tuple[Entry, int, list[Extent]]:
+        """The inode as a member of an archive, how many names it has, and a file's content.
+
+        The content without its holes: (offset, length, device, position) of each piece; device:
+        format.TAR_DEVICE or 0 for the index itself; position: in bytes there.
+        """
         at = number << SLOT_BITS
-        _, attributes, mode, _, size, union, _, uid, gid, seconds, fraction, _ = INODE.unpack_from(
-            self._data, at
+        layout, attributes, mode, _, size, union, _, uid, gid, seconds, fraction, links = (
+            INODE.unpack_from(self._data, at)
         )
         entry = Entry(
             name,
             _KINDS[file_type],
-            mode=stat.S_IMODE(mode),
+            mode=mode & 0o7777,
             uid=uid,
             gid=gid,
-            size=size if file_type == format.FILE else 0,
             mtime_ns=seconds * 1_000_000_000 + fraction,
         )
         if attributes:
             entry.xattrs = self._wanted(at, attributes)
-        if file_type == format.SYMLINK:
+        extents: list[Extent] = []
+        if file_type == format.FILE:
+            entry.size = entry.payload_bytes = size
+            if layout == format.CHUNK_BASED:
+                body = _body_bytes(attributes)
+                extents = self._extents(at + INODE_BYTES + body + -body % 8, size, union)
+        elif file_type == format.SYMLINK:
             entry.link = self._link(at)
         elif file_type in (format.CHARACTER, format.BLOCK):
             entry.major, entry.minor = format.of_device_number(union)
-        return entry
-
-    def links(self, number: int) -> int:
-        """How many names a file has."""
-        return int(_LINKS.unpack_from(self._data, (number << SLOT_BITS) + format.LINKS_OFFSET)[0])
+        return entry, links, extents
 
     def is_whiteout(self, number: int, file_type: int) -> bool:
         """Whether it is overlayfs's mark of a name that is gone."""
@@ -112,30 +114,21 @@ class IndexReader:
         attributes = INODE.unpack_from(self._data, at)[1]
         return bool(attributes) and self._all(at, attributes).get(_OPAQUE) == b"y"
 
-    def extents(self, number: int) -> list[Extent]:
-        """Where a file's content is, without its holes: (offset, length, device, position).
+    def read(self, position: int, size: int) -> bytes:
+        """Content that lies in the index itself."""
+        return self._data[position : position + size]
 
-        device: format.TAR_DEVICE or 0 for the index itself; position: in bytes there.
-        """
-        at = number << SLOT_BITS
-        layout, attributes, _, _, size, union, *_ = INODE.unpack_from(self._data, at)
-        if layout != format.CHUNK_BASED:
-            return []
+    def _extents(self, at: int, size: int, union: int) -> list[Extent]:
+        """at: where the indexes of the chunks begin."""
         bits = (union & (format.CHUNK_INDEXES - 1)) + BLOCK_BITS
-        body = _body_bytes(attributes)
-        at += INODE_BYTES + body + -body % 8
         found: list[Extent] = []
         for offset in range(0, size, 1 << bits):
             _, device, block = CHUNK_INDEX.unpack_from(self._data, at)
             at += CHUNK_INDEX.size
-            length = min(1 << bits, size - offset)
             if block != format.HOLE:
-                _append(found, (offset, length, device, block * BLOCK_BYTES))
+                extent = (offset, min(1 << bits, size - offset), device, block * BLOCK_BYTES)
+                _append(found, extent)
         return found
-
-    def read(self, position: int, size: int) -> bytes:
-        """Content that lies in the index itself."""
-        return self._data[position : position + size]
 
     def _link(self, at: int) -> bytes:
         layout, attributes, _, _, size, block, *_ = INODE.unpack_from(self._data, at)
