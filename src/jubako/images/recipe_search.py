@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 BUDGET_S = 60.0  # for one blob: some 2 GB of tar at zlib's usual level here
 _READ_BYTES = 1 << 20
 _START_BYTES = 1024  # holds the header of a gzip member or of a zstd frame; names in it are short
+_MIN_BYTES = 18  # the longest header of a frame; no tar is as short as that, compressed
 # The usual first.  From 13 on it takes seconds, and a hundred megabytes, to see the first bytes.
 _ZSTD_LEVELS = (3, 1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12)
 
@@ -104,6 +105,8 @@ def _gzip_candidates(header: bytes) -> Iterator[str]:
 
 def _gzip_header(start: bytes) -> bytes:
     """All before the deflated data; b"" if it does not end within `start`."""
+    if len(start) < _MIN_BYTES:
+        return b""
     flags, at = start[3], 10
     if flags & 4:  # FEXTRA
         at += 2 + int.from_bytes(start[at : at + 2], "little")
@@ -125,6 +128,8 @@ def _zstd_candidates(start: bytes, tar_bytes: int | None) -> Iterator[str]:
         import zstandard
     except ImportError:
         return
+    if len(start) < _MIN_BYTES:
+        return
     wanted = _window_log(start)
     checksum, size = bool(start[4] & 4), tar_bytes is not None
     for level in _ZSTD_LEVELS:
@@ -143,7 +148,7 @@ def _window_log(start: bytes) -> int | None:
 
 def _content_bytes(start: bytes) -> int | None:
     """How long the frame says its content is; None if it does not."""
-    if len(start) < 18 or start[:4] != b"\x28\xb5\x2f\xfd":
+    if len(start) < _MIN_BYTES or start[:4] != b"\x28\xb5\x2f\xfd":
         return None
     descriptor = start[4]
     single = bool(descriptor & 0x20)

@@ -32,7 +32,7 @@ def disk_usage(services: Services, containers: ContainerService) -> dict[str, An
     needed = sum(layers.get(one, 0) for one in needed_layers)
     needed += sum(blobs.get(one, 0) for one in needed_blobs)
     return {
-        "LayersSize": sum(layers.values()),
+        "LayersSize": sum(_content_bytes(services).values()),
         "Images": images,
         "Containers": used,
         "Volumes": volumes,
@@ -74,6 +74,11 @@ def _summary_of(objects: Sequence[Any], is_active: Any, size_of: Any) -> dict[st
     )
 
 
+def _content_bytes(services: Services) -> dict[str, int]:
+    """What the files of each layer have in them: the sizes that Docker tells of layers."""
+    return dict(services.store.db.execute("SELECT diff_id, size_bytes FROM layers").fetchall())
+
+
 # Images that containers use, and those that they were made from.
 _KEPT = """
     WITH RECURSIVE kept(id) AS (
@@ -108,7 +113,7 @@ def _needed(services: Services) -> tuple[set[str], set[str]]:
 def _images(services: Services) -> list[dict[str, Any]]:
     """The summaries, with what they share with others and how many containers use them."""
     db = services.store.db
-    layers = dict(db.execute("SELECT diff_id, size_bytes FROM layers").fetchall())
+    layers = _content_bytes(services)
     query = "SELECT image_id, count(*) FROM containers GROUP BY image_id"
     users = dict(db.execute(query).fetchall())
     of_image: dict[str, set[str]] = {}
