@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 PLAIN, GZIP, BZIP2, XZ, ZSTD = "plain", "gzip", "bzip2", "xz", "zstd"
 MAGIC_BYTES = 6  # what `detect` needs to see
+HEADER_BYTES = 18  # what `window_bytes` needs to see
 
 OUTPUT_BYTES = 1 << 18  # at most so much at a time; what fits the processor's cache is fastest
 INPUT_BYTES = 1 << 17  # zlib copies what it did not consume: feed it little
@@ -186,6 +187,22 @@ def _inflate_zstd(buffers: Iterator[Buffer]) -> Iterator[bytes]:
         raise InvalidArgument(f"zstd stream is damaged: {exc}") from exc
     if not source.at_frame_end():
         raise InvalidArgument("zstd stream ends too early: it is truncated")
+
+
+def window_bytes(start: bytes) -> int:
+    """How much memory inflating a stream takes beyond what all formats take, by its first bytes.
+
+    start: HEADER_BYTES of it.  That of zstd's first frame; the other formats have small windows.
+    """
+    if not start.startswith(b"\x28\xb5\x2f\xfd") or len(start) < HEADER_BYTES:
+        return 0
+    descriptor, window = start[4], start[5]  # RFC 8878, section 3.1.1.1
+    if not descriptor & 0x20:
+        base = 1 << (10 + (window >> 3))
+        return base + base // 8 * (window & 7)
+    at = 5 + (0, 1, 2, 4)[descriptor & 3]  # a single segment: the window is the whole content
+    size = (1, 2, 4, 8)[descriptor >> 6]
+    return int.from_bytes(start[at : at + size], "little") + (256 if size == 2 else 0)
 
 
 class _Readable:

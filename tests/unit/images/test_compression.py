@@ -3,6 +3,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import os
 import random
 import sys
 import zlib
@@ -150,3 +151,24 @@ def test_garbage_after_a_magic_number_is_an_error_or_content(
         inflate(COMPRESS[name](b"")[:6] + garbage, step)
     except InvalidArgument:
         return
+
+
+@pytest.mark.parametrize("log", [10, 17, 21, 23, 27])
+@pytest.mark.parametrize("size_is_known", [False, True])
+def test_the_window_of_a_zstd_stream(log: int, size_is_known: bool) -> None:
+    parameters = zstandard.ZstdCompressionParameters(
+        window_log=log, compression_level=1, write_content_size=size_is_known
+    )
+    compressor = zstandard.ZstdCompressor(compression_params=parameters)
+    data = os.urandom(300_000)
+    if size_is_known:
+        packed = compressor.compress(data)
+        expected = {1 << log, len(data)}  # a single segment, if the window holds it all
+    else:
+        stream = compressor.compressobj()
+        packed = stream.compress(data) + stream.flush()
+        expected = {1 << log}
+    assert compression.window_bytes(packed[: compression.HEADER_BYTES]) in expected
+    for size in range(compression.HEADER_BYTES):
+        assert compression.window_bytes(packed[:size]) == 0
+    assert compression.window_bytes(gzip.compress(data)) == 0

@@ -3,6 +3,7 @@
     resolving    reference -> manifest and config, checked
     layers       which layers are missing; all of them at once, shared with other processes
       layer      one layer's pipeline
+      memory     what the pipelines share
       partial    what of a blob has come so far
     recording    rows, names, blobs: an image that is there
     planning     what a pull would do

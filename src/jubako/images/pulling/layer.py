@@ -11,8 +11,9 @@ from __future__ import annotations
 import threading
 
 from jubako.errors import IntegrityError, InvalidArgument, KernelError
+from jubako.images.compression import HEADER_BYTES, window_bytes
 from jubako.images.pulling import reporting
-from jubako.images.stream import LayerStream, Prefetch
+from jubako.images.stream import LayerStream, Prefetch, peek
 from jubako.store import point
 
 TYPE_CHECKING = False
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from jubako.images.layers.session import Session, StagedLayer
     from jubako.images.partial import Partial
+    from jubako.images.pulling.memory import Memory
     from jubako.images.pulling.reporting import Reporter
     from jubako.images.stream import Buffer
     from jubako.oci.digest import Digest
@@ -51,8 +53,9 @@ class Wanted:
 class LayerFetch:
     """A layer that is being fetched, on threads of its own, once it was started.
 
-    partial: locked; stays so.  finished: called with this object at the end, by one of the threads;
-    then either `staged` or `error` is set.
+    partial: locked; stays so.  queue_bytes: for each of its queues.  memory: for what inflating
+    takes beside them.  finished: called with this object at the end, by one of the threads; then
+    either `staged` or `error` is set.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class LayerFetch:
         open_blob: OpenBlob,
         reporter: Reporter,
         queue_bytes: int,
+        memory: Memory,
         finished: Callable[[LayerFetch], None],
     ):
         self.wanted = wanted
@@ -74,6 +78,7 @@ class LayerFetch:
         self._open_blob = open_blob
         self._reporter = reporter
         self._queue_bytes = queue_bytes
+        self._memory = memory
         self._finished = finished
         self._source: Prefetch | None = None
         self._aborted: BaseException | None = None
@@ -119,7 +124,11 @@ class LayerFetch:
             if self._aborted is not None:
                 raise self._aborted
             try:
-                with LayerStream(self._taken(source), queue_bytes=self._queue_bytes) as stream:
+                start, pieces = peek(self._taken(source), HEADER_BYTES)
+                with (
+                    self._memory.room(window_bytes(start)),
+                    LayerStream(pieces, queue_bytes=self._queue_bytes) as stream,
+                ):
                     staged = self._session.unpack(stream)
             except InvalidArgument:
                 self._drain(source)

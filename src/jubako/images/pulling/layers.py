@@ -15,6 +15,7 @@ from jubako.images.blobs import Blob
 from jubako.images.partial import Partial
 from jubako.images.pulling import reporting
 from jubako.images.pulling.layer import QUEUES, LayerFetch
+from jubako.images.pulling.memory import Memory
 from jubako.store import point
 
 TYPE_CHECKING = False
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 # on a pull stays below 150 MB.
 _QUEUES_BYTES = 40 << 20
 _MAX_QUEUE_BYTES = 4 << 20
+_WINDOWS_BYTES = 48 << 20  # of zstd: 6 layers as the best usual compression makes them
 _POLL_S = 0.05  # flock has no time-out
 _TOGETHER_S = 0.2  # layers are published together: each time waits for the disk
 
@@ -58,6 +60,7 @@ class LayerFetcher:
         self._reporter = reporter
         self._limit = limit
         self._queue_bytes = 0
+        self._memory = Memory(_WINDOWS_BYTES)
         self._waiting: list[Wanted] = []
         self._running: list[LayerFetch] = []
         self._ended: queue.SimpleQueue[LayerFetch] = queue.SimpleQueue()
@@ -123,6 +126,7 @@ class LayerFetcher:
             open_blob=self._open_blob,
             reporter=self._reporter,
             queue_bytes=self._queue_bytes,
+            memory=self._memory,
             finished=self._ended.put,
         )
         self._running.append(fetch)
