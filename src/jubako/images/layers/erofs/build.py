@@ -42,7 +42,7 @@ from jubako.images.tar import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     Buffer = bytes | memoryview
 
@@ -78,17 +78,9 @@ def build(buffers: Iterable[Buffer], fd: int, limits: Limits | None = None) -> L
     reader = TarReader(buffers, limits=limits)
     builder = _Builder(Output(fd), limits)
     for entry in reader:
-        builder.add(reader, entry)
+        builder.add(entry, reader.position, reader.payload())
     reader.drain()
     return builder.finish(reader.position)
-
-
-class Place(Protocol):
-    """Where the content of an entry lies: from byte `position` of the data on."""
-
-    position: int
-
-    def payload(self) -> Iterator[memoryview]: ...
 
 
 def build_placed(
@@ -100,17 +92,9 @@ def build_placed(
     data_bytes: the length of the data.
     """
     builder = _Builder(Output(fd), limits or Limits())
-    place = _Place()
-    for place.position, entry in entries:
-        builder.add(place, entry)
+    for position, entry in entries:
+        builder.add(entry, position, ())
     return builder.finish(data_bytes)
-
-
-class _Place:
-    position = 0
-
-    def payload(self) -> Iterator[memoryview]:
-        return iter(())
 
 
 class _Builder:
@@ -131,8 +115,8 @@ class _Builder:
 
     # --- the archive -----------------------------------------------------------------------------
 
-    def add(self, reader: Place, entry: Entry) -> None:
-        """Take the next entry."""
+    def add(self, entry: Entry, position: int, pieces: Iterable[memoryview]) -> None:
+        """Take the next entry; its content lies from byte `position` on, and comes in `pieces`."""
         path = clean(entry.name, entry.name)
         parent_path, _, base = path.rpartition(b"/")
         if whiteout.concerns(path, base):
@@ -148,7 +132,7 @@ class _Builder:
         check_owner(entry, path)
         parent = self._parent(parent_path)
         if kind == REGULAR:
-            self._put(parent, base, format.FILE, self._file(reader, entry, path))
+            self._put(parent, base, format.FILE, self._file(entry, path, position, pieces))
             self._layer.size_bytes += entry.size
         elif kind == DIRECTORY:
             self._directory(entry, parent, base)
@@ -180,14 +164,13 @@ class _Builder:
     def _attributes(self, entry: Entry, path: bytes) -> bytes:
         return self._pool.encode(attributes_of(entry), path) if entry.xattrs else b""
 
-    def _file(self, reader: Place, entry: Entry, path: bytes) -> int:
+    def _file(self, entry: Entry, path: bytes, position: int, pieces: Iterable[memoryview]) -> int:
         body = self._attributes(entry, path)
-        payload = reader.position
-        if payload + entry.payload_bytes > format.MAX_BLOCKS * format.BLOCK_BYTES:
+        if position + entry.payload_bytes > format.MAX_BLOCKS * format.BLOCK_BYTES:
             raise InvalidArgument(f"{os.fsdecode(path)!r}: the archive is too large for EROFS")
         if entry.segments is None:
-            return self._inodes.file(entry, payload, body)
-        return self._inodes.sparse_file(entry, payload, reader.payload(), body)
+            return self._inodes.file(entry, position, body)
+        return self._inodes.sparse_file(entry, position, pieces, body)
 
     def _directory(self, entry: Entry, parent: int, base: bytes) -> None:
         tree = self._tree
