@@ -56,6 +56,12 @@ def test_the_message_is_short() -> None:
     assert len(str(info.value)) < 300
 
 
+def test_a_large_object_is_refused_as_fast_as_it_is_read() -> None:
+    names = [f'"{number}": 0' for number in range(200_000)]
+    with pytest.raises(InvalidArgument, match="'199999' is there twice"):
+        parse_json(f"{{{', '.join([*names, names[-1]])}}}".encode(), "x")
+
+
 @given(VALUES)
 def test_good_json_comes_back(value: Any) -> None:
     assert parse_json(json.dumps(value, ensure_ascii=False).encode(), "x") == value
