@@ -415,20 +415,61 @@ def test_the_tree_is_that_of_mkfs_erofs(name: str, mkfs: list[str], tmp_path: Pa
     assert differences(comparable_with_mkfs(found), comparable_with_mkfs(expected)) == []
 
 
+def pieces(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as stream:
+        while piece := stream.read(1 << 20):
+            yield piece
+
+
 @pytest.mark.slow
-def test_a_distribution_is_the_same_everywhere(
-    debian_tar: Path, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    with debian_tar.open("rb") as stream:
-        size = unpack(iter(lambda: stream.read(1 << 20), b""), tmp_path / "layer")
-    with debian_tar.open("rb") as stream:
-        plain = unpack_plainly(iter(lambda: stream.read(1 << 20), b""), tmp_path / "plain")
-    assert size == plain
+def test_a_distribution_is_that_of_a_plain_unpack(debian_tar: Path, tmp_path: Path) -> None:
+    size = unpack(pieces(debian_tar), tmp_path / "layer")
+    assert size == unpack_plainly(pieces(debian_tar), tmp_path / "plain")
     with mounted(tmp_path / "layer") as top:
         found = describe(top)
     assert differences(found, describe(tmp_path / "plain/diff")) == []
-    expected = of_mkfs(request.getfixturevalue("mkfs"), debian_tar, tmp_path / "other")
-    assert differences(found, expected) == []
+
+
+@pytest.mark.slow
+def test_a_distribution_is_that_of_mkfs_erofs(
+    debian_tar: Path, mkfs: list[str], tmp_path: Path
+) -> None:
+    unpack(pieces(debian_tar), tmp_path / "layer")
+    with mounted(tmp_path / "layer") as top:
+        found = describe(top)
+    assert differences(found, of_mkfs(mkfs, debian_tar, tmp_path / "other")) == []
+
+
+@pytest.mark.parametrize("form", ["gnu", "pax", "oldgnu"])
+def test_what_gnu_tar_writes(form: str, tmp_path: Path) -> None:
+    """Sparse files in each of its formats, names of all lengths, links and attributes."""
+    source = tmp_path / "source"
+    source.mkdir()
+    with (source / "sparse").open("wb") as stream:
+        for offset in (5, 1 << 20, (5 << 20) + 700, 100 << 20):
+            stream.seek(offset)
+            stream.write(os.urandom(3000))
+        stream.truncate((100 << 20) + 9999)
+    (source / ("n" * 200)).write_text("long")
+    (source / "d" / ("p" * 120) / ("q" * 200)).mkdir(parents=True)
+    (source / "d/link").symlink_to("t" * 300)
+    os.link(source / "sparse", source / "hard")
+    os.setxattr(source / "sparse", "user.x", b"y")
+    words = ["--sparse", "--numeric-owner", "--sort=name", f"--format={form}"]
+    if form == "pax":
+        words.append("--xattrs")
+    data = subprocess.run(
+        ["tar", "-c", *words, "-C", str(source), "."], capture_output=True, check=True
+    ).stdout
+    assert len(data) < 1 << 20
+    unpack(data, tmp_path / "layer")
+    unpack_plainly(data, tmp_path / "plain")
+    with mounted(tmp_path / "layer") as top:
+        found = describe(top)
+    assert differences(found, describe(tmp_path / "plain/diff")) == []
+    assert found[b"sparse"]["size"] == (100 << 20) + 9999 and found[b"hard"]["links"] == 2
+    index = (tmp_path / "layer/index").stat()
+    assert index.st_blocks * 512 < 1 << 20, "what is copied keeps its holes"
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name not in ("a deep path",)])
@@ -445,3 +486,23 @@ def test_fsck_finds_nothing(name: str, tmp_path: Path) -> None:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_a_directory_of_200_000_names(tmp_path: Path) -> None:
+    count = 200_000
+
+    def archive() -> Iterator[bytes]:
+        for start in range(0, count, 1000):
+            data = tar(*(file(b"d/%d.txt" % n, b"%d" % n) for n in range(start, start + 1000)))
+            yield data[:-1024]
+        yield bytes(1024)
+
+    unpack(archive(), tmp_path / "layer")
+    with mounted(tmp_path / "layer") as top:
+        names = os.listdir(top / "d")
+        assert sorted(names) == sorted(f"{number}.txt" for number in range(count))
+        for number in (0, 1, 9, 10, 99_999, 100_000, 123_456, count - 1):
+            assert (top / "d" / f"{number}.txt").read_text() == str(number)
+        for missing in ("0", ".txt", "a", "200000.txt", "-1.txt", "0.txt0", "99999.tx"):
+            assert not (top / "d" / missing).exists()
