@@ -25,7 +25,7 @@ from jubako.linux.openat2 import open_in_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator
+    from collections.abc import Hashable, Iterable, Iterator
     from typing import Protocol
 
     from jubako.images.tar import Entry
@@ -48,8 +48,11 @@ if TYPE_CHECKING:
 
         def member(
             self, path: bytes, name: Name, shown: bytes
-        ) -> tuple[Entry, Hashable, Iterator[Buffer]] | None:
-            """Entry, identity of a file with several names (None: it has one), content."""
+        ) -> tuple[Entry, Hashable, Iterable[Buffer]] | None:
+            """Entry, identity of a file with several names (None: it has one), content.
+
+            The content is to be read before the next call.  None: the file has vanished.
+            """
             ...
 
         def close(self) -> None: ...
@@ -74,8 +77,10 @@ class DirectoryLevel:
         self._root = os.open(directory, DIRECTORY_FLAGS)
         self._parent = -1  # the directory in which was looked last
         self._path: bytes | None = None
+        self._file_fd = -1  # the file that was told of last
 
     def close(self) -> None:
+        self._close_file()
         self._forget()
         os.close(self._root)
 
@@ -126,13 +131,13 @@ class DirectoryLevel:
 
     def member(
         self, path: bytes, name: Name, shown: bytes
-    ) -> tuple[Entry, Hashable, Iterator[Buffer]] | None:
+    ) -> tuple[Entry, Hashable, Iterable[Buffer]] | None:
         try:
             if name[1] == format.FILE:
                 return self._file(path, name[0], shown)
             parent = self._open(path)
             status = os.stat(name[0], dir_fd=parent, follow_symlinks=False)
-            return entry_of(shown, status, parent, name[0]), _identity(status), iter(())
+            return entry_of(shown, status, parent, name[0]), _identity(status), ()
         except (OSError, KeyError) as exc:  # KeyError: it has become a socket
             if isinstance(exc, OSError) and exc.errno not in VANISHED:
                 raise
@@ -140,33 +145,29 @@ class DirectoryLevel:
 
     def _file(
         self, path: bytes, name: bytes, shown: bytes
-    ) -> tuple[Entry, Hashable, Iterator[Buffer]] | None:
+    ) -> tuple[Entry, Hashable, Iterable[Buffer]] | None:
+        self._close_file()
         fd = open_file(self._open(path), name)
         if fd is None:
             return None
-        try:
-            status = os.fstat(fd)
-            entry = entry_of(shown, status, fd, b"")
-            if status.st_size - status.st_blocks * 512 >= MIN_HOLE_BYTES:
-                entry.segments = segments(fd, status.st_size)
-                entry.payload_bytes = sum(length for _, length in entry.segments)
-        except BaseException:
-            os.close(fd)
-            raise
-        return entry, _identity(status), _closing(fd, entry)
+        self._file_fd = fd
+        status = os.fstat(fd)
+        entry = entry_of(shown, status, fd, b"")
+        if status.st_size - status.st_blocks * 512 >= MIN_HOLE_BYTES:
+            entry.segments = segments(fd, status.st_size)
+            entry.payload_bytes = sum(length for _, length in entry.segments)
+        return entry, _identity(status), content(fd, entry)
+
+    def _close_file(self) -> None:
+        if self._file_fd >= 0:
+            os.close(self._file_fd)
+            self._file_fd = -1
 
 
 def _identity(status: os.stat_result) -> Hashable:
     if status.st_nlink == 1 or stat.S_ISDIR(status.st_mode):
         return None
     return status.st_dev, status.st_ino
-
-
-def _closing(fd: int, entry: Entry) -> Iterator[Buffer]:
-    try:
-        yield from content(fd, entry)
-    finally:
-        os.close(fd)
 
 
 class IndexLevel:
@@ -193,21 +194,25 @@ class IndexLevel:
 
     def member(
         self, path: bytes, name: Name, shown: bytes
-    ) -> tuple[Entry, Hashable, Iterator[Buffer]] | None:
+    ) -> tuple[Entry, Hashable, Iterable[Buffer]] | None:
         _, file_type, number = name
-        entry = self._reader.entry(number, file_type, shown)
+        entry, links, extents = self._reader.member(number, file_type, shown)
+        identity = number if links > 1 and file_type != format.DIRECTORY else None
         if file_type != format.FILE:
-            many = file_type != format.DIRECTORY and self._reader.links(number) > 1
-            return entry, number if many else None, iter(())
-        extents = self._reader.extents(number)
+            return entry, identity, ()
         stored = sum(extent[1] for extent in extents)
-        if entry.size - stored >= MIN_HOLE_BYTES:
-            entry.segments = [(offset, length) for offset, length, _, _ in extents]
-            entry.payload_bytes = stored
-            pieces = self._pieces(extents, None)
-        else:
-            pieces = self._pieces(extents, entry.size)
-        return entry, number if self._reader.links(number) > 1 else None, pieces
+        if len(extents) == 1 and stored == entry.size <= _READ_BYTES:  # most files
+            _, _, device, position = extents[0]
+            return entry, identity, self._whole(device, position, stored)
+        if entry.size - stored < MIN_HOLE_BYTES:
+            return entry, identity, self._pieces(extents, entry.size)
+        entry.segments = [(offset, length) for offset, length, _, _ in extents]
+        entry.payload_bytes = stored
+        return entry, identity, self._pieces(extents, None)
+
+    def _whole(self, device: int, position: int, size: int) -> Iterable[Buffer]:
+        piece = self._read(device, position, size)
+        return (piece,) if len(piece) == size else self._pieces([(0, size, device, position)], size)
 
     def _pieces(
         self, extents: list[tuple[int, int, int, int]], size: int | None

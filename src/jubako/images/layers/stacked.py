@@ -143,15 +143,16 @@ class StackTar:
             return  # it vanished: the container may be running
         entry, identity, pieces = member
         if identity is not None and self._is_another_name(entry, (level, identity)):
-            pieces = iter(())
+            pieces = ()
         self._writer.add_header(entry)
-        self._waiting_bytes += 512 + entry.payload_bytes
+        self._waiting_bytes += 512
         for piece in pieces:
             if len(piece) > _TOGETHER_BYTES:
                 yield self._take()
                 yield piece
             else:
                 self._waiting.append(bytes(piece))
+                self._waiting_bytes += len(piece)
         self._writer.pad(entry.payload_bytes)
         if self._waiting_bytes > _TOGETHER_BYTES:
             yield self._take()
