@@ -3,6 +3,7 @@ and the next pull goes on where this one stopped."""
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import time
@@ -180,6 +181,20 @@ LASTING: dict[str, tuple[Fault, type[JubakoError], str, bool]] = {
         ),
         IntegrityError, "asked for the bytes from 1500000 on, got 'bytes 7-", True,
     ),
+    "a header of 100 kB": (
+        of_manifest(faults.set_header("X-Large", "a" * 100_000)), Unavailable, "malformed", False
+    ),
+    "a thousand headers": (
+        of_manifest(*(faults.set_header(f"X-{at}", "a") for at in range(1000))),
+        Unavailable, "malformed", False,
+    ),
+    "compressed on the way": (
+        of_manifest(faults.change(gzip.compress), faults.set_header("Content-Encoding", "gzip")),
+        IntegrityError, "expected sha256:.*found sha256:", False,
+    ),
+    "no content": (of_layer(faults.say(b"", 204)), JubakoError, "204", False),
+    "a status of its own": (of_layer(faults.say(b"", 299)), JubakoError, "299", False),
+    "not modified": (of_manifest(faults.say(b"", 304)), JubakoError, "304", False),
     "an error page": (
         of_manifest(faults.say(b"<html>hotel network</html>", Content_Type="text/html")),
         JubakoError, "", False,
