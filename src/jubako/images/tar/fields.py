@@ -6,9 +6,9 @@ from jubako.errors import InvalidArgument
 
 _MAX_NUMBER = (1 << 63) - 1
 
-# Seconds that every file system can store; times outside are moved to the nearest.
-_MIN_TIME_S = -(1 << 31)
-_MAX_TIME_S = 1 << 33
+# What every file system can store; times outside are moved to the nearest.
+_MIN_TIME_NS = -(1 << 31) * 1_000_000_000
+_MAX_TIME_NS = (1 << 33) * 1_000_000_000
 
 
 def number(field: bytes, what: str) -> int:
@@ -61,7 +61,7 @@ def time_ns(text: bytes, what: str) -> int:
 
 def clamp_time(time_ns: int) -> int:
     """The nearest time that a file can have."""
-    return max(_MIN_TIME_S * 1_000_000_000, min(time_ns, _MAX_TIME_S * 1_000_000_000))
+    return max(_MIN_TIME_NS, min(time_ns, _MAX_TIME_NS))
 
 
 def pax_records(data: bytes) -> list[tuple[bytes, bytes]]:
