@@ -21,8 +21,9 @@ def differences(expected: int, found: int, *, content: bool = False) -> Iterator
     """What is different, a sentence each; nothing if the trees are equal.
 
     expected, found: open directories.  Type, mode, owner, size, device, time, links and attributes
-    are compared, of the roots nothing.  Times of directories that the archive does not describe,
-    zero in `expected`, are nobody's.  content: also what is in the files.  Raises OSError.
+    are compared, of the roots nothing.  Times of what an archive does not describe, directories on
+    the way and whiteouts, are zero in `expected` and nobody's.  content: also what is in the files.
+    Raises OSError.
     """
     waiting = [b""]
     while waiting:
@@ -78,10 +79,9 @@ class _Pair:
             return "mode"
         if (here.st_uid, here.st_gid) != (there.st_uid, there.st_gid):
             return "owner"
-        is_directory = stat.S_ISDIR(here.st_mode)
-        if not is_directory and here.st_nlink != there.st_nlink:
+        if not stat.S_ISDIR(here.st_mode) and here.st_nlink != there.st_nlink:
             return "number of links"
-        if here.st_mtime_ns != there.st_mtime_ns and not (is_directory and not here.st_mtime_ns):
+        if here.st_mtime_ns not in (0, there.st_mtime_ns):
             return "time"
         return self._compare_kind(name, here, there, content) or self._compare_attributes(name)
 
