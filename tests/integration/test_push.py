@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -276,6 +277,29 @@ def test_a_broken_upload_goes_on_with_the_next_push(
     images.push(name, progress=seen)
     assert "Pushed" in seen.statuses()
     assert json.loads(raw_manifest(registry, "broken:1"))["layers"]
+
+
+_MEASURED = """
+import re, sys
+from jubako import Engine
+Engine(sys.argv[1]).images.push(sys.argv[2])
+print(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
+"""
+
+
+@pytest.mark.slow
+def test_memory(images: ImageService, root_dir: Path, registry: Registry) -> None:
+    """Six layers of 40 MB, five at a time, each compressed by all processors: below 150 MB."""
+    name = f"{registry.host}/large:1"
+    make_image(images, name, *(layer_of({"noise": noise(40_000_000, at)}) for at in range(6)))
+    done = subprocess.run(
+        [sys.executable, "-c", _MEASURED, str(root_dir), name],
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert int(done.stdout) < 150_000  # kB
 
 
 # --- names ---------------------------------------------------------------------------------------
