@@ -34,7 +34,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
-    from typing import BinaryIO, TypeVar
+    from typing import TypeVar
 
     from jubako.images.layers.choice import Choice
     from jubako.images.layers.driver import LayerDriver
@@ -293,18 +293,6 @@ class LayerStore:
         from jubako.images.layers.stacked import StackTar
 
         return StackTar(self._stack(diff_ids), upper)
-
-    def tar_tree(self, tree: str | int, out: BinaryIO) -> None:
-        """Write a tree (a mounted root file system) to `out` as a tar, for `export`.
-
-        tree: its path or an open directory.  Mounts below it are left out, but for their mount
-        points.  Raises KernelError.
-        """
-        from jubako.images.layers.tree import TreeTar
-
-        with TreeTar(tree) as tar:
-            for piece in tar:
-                out.write(piece)
 
     # --- making and deleting ---------------------------------------------------------------------
 
