@@ -329,7 +329,7 @@ def test_a_restart_has_the_layers_again(jubako: Jubako, big: str) -> None:
     first = root_of(jubako, "one")
     os.kill(int(first.parts[2]), signal.SIGKILL)
     deadline = time.monotonic() + 20
-    while jubako.ok("inspect", "-f", "{{.State.Running}} {{.RestartCount}}", "one") != "true 1":
+    while jubako.ok("inspect", "-f", "{{.State.Status}} {{.RestartCount}}", "one") != "running 1":
         assert time.monotonic() < deadline
         time.sleep(0.05)
     assert jubako.ok("exec", "one", "wc", "-c", "/big").split()[0] == str(4 * MEGABYTE)
