@@ -77,6 +77,19 @@ def test_temporary_names_differ_and_fit(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["n" * 255]
 
 
+def test_writing_may_start_early(tmp_path: Path) -> None:
+    with open(tmp_path / "f", "wb", buffering=0) as file:
+        file.write(b"x" * 10_000)
+        atomic.start_writing(file.fileno(), 0, 10_000)
+    assert (tmp_path / "f").read_bytes() == b"x" * 10_000
+    reader, writer = os.pipe()
+    try:
+        atomic.start_writing(writer, 0, 1)  # a hint: where it means nothing, nothing happens
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
 def test_rename_flags(tmp_path: Path) -> None:
     directory = os.open(tmp_path, os.O_PATH | os.O_DIRECTORY)
     try:

@@ -8,7 +8,7 @@ import os
 from jubako.errors import KernelError
 from jubako.images.layers.erofs.build import build
 from jubako.images.layers.members import OPAQUE_MARK, ROOT_MARK
-from jubako.linux.atomic import write_all
+from jubako.linux.atomic import start_writing, write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ INDEX = "index"
 TREE = "tree"
 _NEW = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ_BYTES = 1 << 20
+_WRITE_BYTES = 8 << 20  # of which the disk is told at once, while more arrives
 
 
 class ErofsDriver:
@@ -83,8 +84,13 @@ class ErofsDriver:
 
 def _store(buffers: Iterable[Buffer], fd: int) -> Iterator[Buffer]:
     """The same buffers, each written as a whole before it is read."""
+    started = written = 0
     for buffer in buffers:
         write_all(fd, buffer)
+        written += len(buffer)
+        if written - started >= _WRITE_BYTES:
+            start_writing(fd, started, written - started)
+            started = written
         yield buffer
 
 
