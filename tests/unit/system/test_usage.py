@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from jubako.errors import InvalidArgument
+from jubako.images import ImageService
 from jubako.store import Store
 from jubako.system import usage
 from jubako.system.cleaning import prune
@@ -52,9 +53,7 @@ def _services(path: Path) -> Any:
         {"Name": "free", "UsageData": {"RefCount": 0, "Size": 7}},
         {"Name": "nfs", "UsageData": {"RefCount": 0, "Size": -1}},
     ]
-    return SimpleNamespace(
-        store=store, images=_Listed([{"Id": "a"}, {"Id": "b"}]), volumes=_Listed(volumes)
-    )
+    return SimpleNamespace(store=store, images=ImageService(store), volumes=_Listed(volumes))
 
 
 def test_disk_usage(tmp_path: Path) -> None:
