@@ -77,13 +77,15 @@ class Exchange:
         """The answer to a request, which is repeated until one stands.
 
         endpoint: one that `resolve` gave.  url: something there.  scopes: what a token must allow.
-        limit: bytes of the answer's body, which then has arrived, too: `Reply.read` gives it.
+        limit: bytes of the answer's body, which then has arrived, too: `Reply.read` gives it; where
+        `headers` ask for a range, only if it is what comes.
         Raises Unavailable with the reason of the last try.
         """
+        expected = 206 if headers and "Range" in headers else 200
 
         def send() -> Reply:
             reply = self.send_once(endpoint, method, url, scopes, headers=headers, body=body)
-            if limit and reply.status == 200:
+            if limit and reply.status == expected:
                 reply.read(limit)
             return reply
 

@@ -174,6 +174,15 @@ class Repository:
 
         return BlobStream(self._exchange, self._reference, descriptor, offset)
 
+    def read_range(self, descriptor: Descriptor, offset: int, size: int) -> bytes:
+        """`size` bytes of a blob from `offset` on, all of which it has; nobody has checked them.
+
+        Raises also Unsupported (the registry serves no ranges).
+        """
+        from jubako.registry.ranges import read_range
+
+        return read_range(self._exchange, self._reference, descriptor, offset, size)
+
     def has_blob(self, digest: Digest) -> int | None:
         """The size in bytes of a blob that the registry itself has, or None."""
         endpoint = self._origin()
