@@ -151,7 +151,8 @@ class Proxy:
     """A way to a registry, by TCP, that counts what comes back.
 
     break_after: close each connection when so many bytes have come through it.  stall_after: stop
-    passing bytes on when so many have come through all connections, until `resume`.
+    passing bytes on when so many have come through all connections, until `resume`.  stall_each:
+    the same for those of each connection.
     """
 
     def __init__(self, target: str):
@@ -160,6 +161,7 @@ class Proxy:
         self.received = 0
         self.break_after: int | None = None
         self.stall_after: int | None = None
+        self.stall_each: int | None = None
         self.stalled = threading.Event()
         self._flowing = threading.Event()
         self._target = target
@@ -210,6 +212,9 @@ class Proxy:
                     with self._lock:
                         self.received += len(data)
                     if self.stall_after is not None and self.received > self.stall_after:
+                        self.stalled.set()
+                        self._flowing.wait()
+                    if self.stall_each is not None and passed > self.stall_each:
                         self.stalled.set()
                         self._flowing.wait()
                     if self.break_after is not None and passed > self.break_after:

@@ -114,7 +114,10 @@ def _pull(session: Session, call: Call) -> None:
 
     with ProgressDisplay(session, quiet=call.flag("quiet"), errors=True) as show:
         session.engine.images.pull(
-            call.args[0], platform=call.text("platform") or None, progress=show
+            call.args[0],
+            platform=call.text("platform") or None,
+            progress=show,
+            lazy=call.flag("lazy"),
         )
 
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 # Flags of `run` about the creation itself, the image, the client's terminal, or the addresses on a
 # network of one's own.
 NOT_HERE = frozenset(
-    "attach cidfile disable-content-trust help ip ip6 link-local-ip name net-alias network-alias"
-    " platform pull quiet rm use-api-socket".split()
+    "attach cidfile disable-content-trust help ip ip6 lazy link-local-ip name net-alias"
+    " network-alias platform pull quiet rm use-api-socket".split()
 )
 FLAGS = tuple(
     sorted(

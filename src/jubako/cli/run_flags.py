@@ -70,6 +70,7 @@ FLAGS = (
     Flag("kernel-memory", "", values.BYTES),
     Flag("label", "l", LIST, parse=values.label),
     Flag("label-file", "", LIST),
+    Flag("lazy"),
     Flag("link", "", LIST, parse=values.link),
     Flag("link-local-ip", "", LIST),
     Flag("log-driver", "", STRING),

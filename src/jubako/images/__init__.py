@@ -373,12 +373,14 @@ class ImageService:
         all_tags: bool = False,
         login: Login | None = None,
         progress: Progress | None = None,
+        lazy: bool = False,
     ) -> AllPulled:
         """Fetch an image, or all tags of a repository, from its registry.
 
         platform: `os/arch[/variant]`, default this machine's.  login: default what
         `~/.docker/config.json` says.  What is here already is not fetched; a pull that was
-        interrupted goes on where it stopped.
+        interrupted goes on where it stopped.  lazy: return when containers can start, and fetch
+        what they read and the rest in the background, where that is possible (docs/lazy.md).
         Raises InvalidReference, InvalidArgument, NotFound, Unauthorized, PermissionDenied,
         Unavailable, IntegrityError, Unsupported, KernelError.
         """
@@ -391,6 +393,7 @@ class ImageService:
             all_tags=all_tags,
             login=login,
             progress=progress,
+            lazy=lazy,
         )
 
     def plan_pull(

@@ -54,6 +54,11 @@ class Partial:
         self._use = threading.Lock()  # a number that was closed may be another file's by now
         self.size = 0
 
+    @property
+    def is_locked(self) -> bool:
+        """Whether it is this object that has the file."""
+        return self._fd >= 0
+
     def try_lock(self) -> bool:
         """Take the file, made if missing, unless somebody else has it.  Raises KernelError."""
         while True:

@@ -11,7 +11,7 @@ from jubako.oci.reference import guess, parse
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from jubako.oci.image import ImageConfig
     from jubako.oci.reference import Reference
@@ -116,10 +116,12 @@ def insert_image(
     layers: Sequence[str],
     *,
     parent: str | None = None,
+    arriving: Mapping[str, int] | None = None,
 ) -> None:
     """Write an image down; one that exists stays as it is, one removed by force comes back.
 
-    For use inside a transaction, after the layers' rows.
+    For use inside a transaction, after the layers' rows.  arriving: layers without one so far, with
+    the bytes of their files.
     """
     text = config.decode("utf-8")
     parsed: ImageConfig = json.loads(text)
@@ -129,6 +131,7 @@ def insert_image(
             f"SELECT diff_id, size_bytes FROM layers WHERE diff_id IN ({marks})", tuple(layers)
         ).fetchall()
     )
+    sizes.update(arriving or {})
     missing = [layer for layer in layers if layer not in sizes]
     if missing:
         raise NotFound(f"image {image_id}: no such layer: {missing[0]}", subject=missing[0])

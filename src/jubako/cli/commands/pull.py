@@ -22,6 +22,7 @@ COMMAND = Command(
         Flag("all-tags", "a"),
         Flag("disable-content-trust", default=True),
         Flag("dry-run"),
+        Flag("lazy"),
         Flag("platform", "", STRING),
         Flag("quiet", "q"),
     ),
@@ -37,6 +38,9 @@ def run(session: Session, call: Call) -> int:
         raise Refused("tag can't be used with --all-tags/-a")
     if all_tags and call.flag("dry-run"):
         raise Refused("conflicting options: cannot specify both --dry-run and --all-tags")
+    if call.flag("lazy") and (all_tags or call.flag("dry-run")):
+        other = "--all-tags" if all_tags else "--dry-run"
+        raise Refused(f"conflicting options: cannot specify both --lazy and {other}")
     if not all_tags and reference.tag is None and reference.digest is None:
         reference = reference.tagged()
         if not quiet:
@@ -49,7 +53,11 @@ def run(session: Session, call: Call) -> int:
         return 0
     with ProgressDisplay(session, quiet=quiet) as show:
         pulled = session.engine.images.pull(
-            str(reference), platform=platform, all_tags=all_tags, progress=show
+            str(reference),
+            platform=platform,
+            all_tags=all_tags,
+            progress=show,
+            lazy=call.flag("lazy"),
         )
     session.out(str(reference))
     if pulled and not quiet:

@@ -76,6 +76,7 @@ RUN = {
     "kernel-memory": "Kernel memory limit",
     "label": "Set meta data on a container",
     "label-file": "Read in a line delimited file of labels",
+    "lazy": "Start before the image is here, and fetch what is read first",
     "link": "Add link to another container",
     "link-local-ip": "Container IPv4/IPv6 link-local addresses",
     "log-driver": "Logging driver for the container",

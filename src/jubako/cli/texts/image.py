@@ -47,6 +47,7 @@ TEXTS = {
             "all-tags": "Download all tagged images in the repository",
             "disable-content-trust": "Skip image verification",
             "dry-run": "Only show what would be downloaded",
+            "lazy": "Return when containers can start, and fetch the rest meanwhile",
             "platform": "Set platform if server is multi-platform capable",
             "quiet": "Suppress verbose output",
         },

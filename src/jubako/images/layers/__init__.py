@@ -233,15 +233,25 @@ class LayerStore:
         """
         stack: list[Layer] = []
         for diff_id in dict.fromkeys(reversed(diff_ids)):
-            stack.append(Layer(self.path(diff_id)))
+            stack.append(self._layer(diff_id))
             if stack[-1].has("opaque"):
                 break
         return stack
 
+    def _layer(self, diff_id: str) -> Layer:
+        """A layer, also one that has not fully arrived.  Raises IntegrityError (it is missing)."""
+        try:
+            return Layer(self.path(diff_id))
+        except IntegrityError:
+            from jubako.images.lazy.places import find
+
+            arriving = find(self._store, diff_id)
+            return Layer(arriving or self.path(diff_id))  # it may be here by now
+
     def _root_layer(self, diff_ids: Sequence[str]) -> Layer | None:
         """The layer whose root directory is the image's."""
         for diff_id in reversed(diff_ids):
-            layer = Layer(self.path(diff_id))
+            layer = self._layer(diff_id)
             if layer.has("root"):
                 return layer
         return None

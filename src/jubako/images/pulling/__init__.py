@@ -16,8 +16,10 @@ Whenever it is killed: before a layer's rows are written its bytes are in `conte
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 
-from jubako.errors import InvalidArgument, JubakoError, KernelError
+from jubako.errors import InvalidArgument, JubakoError, KernelError, Unsupported
+from jubako.images.pulling import reporting
 from jubako.images.pulling.layers import LayerFetcher
 from jubako.images.pulling.planning import Plan, PlannedLayer, make_plan
 from jubako.images.pulling.recording import is_complete, record
@@ -29,14 +31,19 @@ from jubako.store import point, settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jubako.images import ImageService
     from jubako.images.layers.session import Session
     from jubako.images.progress import Progress
+    from jubako.images.pulling.resolving import Target
     from jubako.images.remote import Login
     from jubako.oci.digest import Digest
     from jubako.oci.reference import Reference
     from jubako.registry.headers import Quota
     from jubako.registry.repository import Repository
+
+    Start = Callable[[Target, LayerFetcher], bool | None]
 
 __all__ = ["Plan", "PlannedLayer", "Pulled", "plan", "pull"]
 
@@ -76,14 +83,17 @@ def pull(
     all_tags: bool,
     login: Login | None,
     progress: Progress | None,
+    lazy: bool = False,
 ) -> list[Pulled]:
     """See `ImageService.pull`."""
     reference = parse(text)
+    if all_tags and lazy:
+        raise InvalidArgument("--lazy can't be used with --all-tags/-a", subject=text)
     if all_tags and (reference.tag is not None or reference.digest is not None):
         raise InvalidArgument("tag can't be used with --all-tags/-a", subject=text)
     reporter = Reporter(progress)
     try:
-        pulled = _pull_names(images, reference, platform, all_tags, login, reporter)
+        pulled = _pull_names(images, reference, platform, all_tags, login, reporter, lazy)
     except KernelError:
         # Most likely the disk is full: what is unfinished would stand in everybody's way.
         with suppress(JubakoError):
@@ -103,6 +113,7 @@ def _pull_names(
     all_tags: bool,
     login: Login | None,
     reporter: Reporter,
+    lazy: bool,
 ) -> list[Pulled]:
     # With the session open nothing is collected, also not what an earlier pull left unfinished.
     with images.layers.session() as session:
@@ -118,7 +129,8 @@ def _pull_names(
             names = [reference.tagged()]
             if all_tags:
                 names = [reference.with_tag(tag) for tag in repository.tags()]
-            puller = _Puller(images, session, repository, platform, reporter)
+            start = partial(_start, images, reporter, platform, login) if lazy else None
+            puller = _Puller(images, session, repository, platform, reporter, start)
             return [puller.pull(name) for name in names]
 
 
@@ -140,7 +152,9 @@ class _Puller:
         repository: Repository,
         platform: str | None,
         reporter: Reporter,
+        start: Start | None,
     ):
+        self._start = start
         self._images = images
         self._reporter = reporter
         self._asked = platform is not None
@@ -159,13 +173,45 @@ class _Puller:
         # As Docker says it: the repository without its registry.
         reporter.say(f"Pulling from {name.path}", name.digest or name.tag or "")
         point("images.pull.resolved")
-        if not is_complete(self._images, target):
-            self._layers.fetch(target.layers())
-        point("images.pull.fetched")
-        new = record(self._images, target)
+        new = self._take(target)
         reporter.say(f"Digest: {target.digest}")
         warning = self._resolver.mismatch(target) if self._asked else None
         if warning is not None:
             reporter.warn(warning)
         status = NEWER if new else UP_TO_DATE
         return Pulled(name, target.digest, target.image_id, status, target.quota)
+
+    def _take(self, target: Target) -> bool:
+        """Fetch an image, or begin with it, and write it down; whether its name is new."""
+        if not is_complete(self._images, target):
+            if self._start is not None:
+                new = self._start(target, self._layers)
+                if new is not None:
+                    return new
+            self._layers.fetch(target.layers())
+        point("images.pull.fetched")
+        return record(self._images, target)
+
+
+def _start(
+    images: ImageService,
+    reporter: Reporter,
+    platform: str | None,
+    login: Login | None,
+    target: Target,
+    fetcher: LayerFetcher,
+) -> bool | None:
+    """Let an image arrive lazily; whether its name is new, or None if it has to be fetched."""
+    from jubako.images.lazy import starting
+
+    try:
+        with images.store.lock(starting.LOCK):
+            layers = starting.choose(images, target)
+            fetcher.fetch(layers.to_fetch)
+            new = starting.start(images, target, layers, platform=platform, login=login)
+    except Unsupported as exc:
+        reporter.warn(f"{target.reference.familiar()} cannot start before it is here: {exc}")
+        return None
+    for layer in layers.lazy:
+        reporter.say(reporting.ARRIVING, layer.name)
+    return new

@@ -9,6 +9,7 @@ from jubako.store import point
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Mapping
 
     from jubako.images import ImageService
     from jubako.images.pulling.resolving import Target
@@ -27,10 +28,11 @@ def is_complete(images: ImageService, target: Target) -> bool:
     return images.store.db.execute(query, (target.image_id,)).fetchone() is not None
 
 
-def record(images: ImageService, target: Target) -> bool:
+def record(images: ImageService, target: Target, arriving: Mapping[str, int] | None = None) -> bool:
     """Write an image down, durably; whether its name is new or meant another image before.
 
-    Every layer has its row.  Raises KernelError.
+    Every layer has its row, but for those that are `arriving`, diff IDs with the bytes of their
+    files (see `images.lazy`).  Raises KernelError.
     """
     _settle(images, target)
     for document in target.documents:
@@ -39,7 +41,7 @@ def record(images: ImageService, target: Target) -> bool:
     point("images.pull.stored")
     with images.store.transaction() as db:
         diff_ids = target.config["rootfs"]["diff_ids"]
-        records.insert_image(db, target.image_id, target.config_data, diff_ids)
+        records.insert_image(db, target.image_id, target.config_data, diff_ids, arriving=arriving)
         for document in target.documents:
             records.note_manifest(db, document.digest, target.image_id, document.media_type)
         new = _name(db, target)

@@ -23,6 +23,7 @@ DOWNLOADED = "Download complete"
 EXTRACTING = "Extracting"
 COMPLETE = "Pull complete"
 EXISTS = "Already exists"
+ARRIVING = "Arriving"
 
 
 def short(digest: Digest) -> str:
