@@ -288,6 +288,25 @@ def test_links_within_the_archive_are_followed(unpack: Unpack) -> None:
     assert made.tree()["usr/lib/x"] == "x"
 
 
+def test_metadata_stays_with_a_directory_whose_link_is_replaced(unpack: Unpack) -> None:
+    made = unpack(
+        archive(
+            (b"real/", b""),
+            link(b"l", b"real"),
+            Entry(b"l/d/", DIRECTORY, mode=0o2751, uid=5, mtime_ns=7_000_000_000),
+            Entry(b"real/twice/", DIRECTORY, mode=0o700),
+            Entry(b"l/twice/", DIRECTORY, mode=0o711),
+            link(b"self", b"."),
+            Entry(b"self/self/", DIRECTORY, mode=0o705),
+            Entry(b"l/", DIRECTORY, mode=0o777),
+        )
+    )
+    status = (made.top / "real/d").stat()
+    assert (oct(status.st_mode), status.st_uid, status.st_mtime) == ("0o42751", 5, 7)
+    modes = {name: oct((made.top / name).lstat().st_mode) for name in ("real/twice", "self", "l")}
+    assert modes == {"real/twice": "0o40711", "self": "0o40705", "l": "0o40777"}
+
+
 # --- whiteouts: image-spec layer.md, in any order ------------------------------------------------
 
 

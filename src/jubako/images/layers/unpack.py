@@ -106,6 +106,7 @@ class _Unpacker:
         os.mkdir(self._top, 0o755)
         drop_default_acl(self._top)
         self._root = os.open(self._top, DIRECTORY_FLAGS)
+        self._real_top = os.readlink(b"/proc/self/fd/%d" % self._root)
         if self._owner[0] == 0:
             os.fchown(self._root, 0, 0)
         os.fchmod(self._root, 0o755)
@@ -204,7 +205,20 @@ class _Unpacker:
             if not stat.S_ISDIR(status.st_mode):
                 self._replace(path, parent, base)
                 os.mkdir(base, 0o700, dir_fd=parent)
-        self._keep_directory(path, entry)
+        self._keep_directory(self._real_path(path, parent, base), entry)
+
+    def _real_path(self, path: bytes, parent: int, base: bytes) -> bytes:
+        """The path of what is in an open directory, by no link: links may be replaced later.
+
+        As the archive names it if it is longer than the kernel tells.
+        """
+        try:
+            where = os.readlink(b"/proc/self/fd/%d" % parent)
+        except OSError as exc:
+            if exc.errno != errno.ENAMETOOLONG:
+                raise
+            return path
+        return (where[len(self._real_top) :] + b"/" + base)[1:]
 
     def _keep_directory(self, path: bytes, entry: Entry) -> None:
         self._keep(
@@ -310,6 +324,7 @@ class _Unpacker:
         os.rename(base, new.encode(), src_dir_fd=parent)
         self.shadowed += 1
         if is_directory:
+            path = self._real_path(path, parent, base)
             self._directories.pop(path, None)
             fd = os.open(new, DIRECTORY_FLAGS)
             try:
