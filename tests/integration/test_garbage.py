@@ -196,6 +196,23 @@ def test_interrupted_downloads(engine: Engine, jubako: Jubako, root_dir: Path) -
     assert not list(directory.iterdir())
 
 
+def test_pulls_beside_prunes(engine: Engine, jubako: Jubako, remote: Repository) -> None:
+    """Whatever is pruned when, a pull that ended well has left an image that is whole."""
+    shared = [tar(1), tar(2)]
+    for tag in range(3):
+        remote.put_image([*shared, tar(10 + tag)], str(tag))
+    for _ in range(4):
+        pulls = [jubako.start("pull", "-q", f"{remote.name}:{tag}") for tag in range(3)]
+        while any(process.poll() is None for process in pulls):
+            engine.images.prune(all_unused=True)
+        for process in pulls:
+            _, errors = process.communicate(timeout=30)
+            assert process.returncode == 0, errors
+        assert engine.images.verify() == []
+    engine.images.prune(all_unused=True)
+    assert left(Path(engine.images.store.path)) == []
+
+
 # --- names ----------------------------------------------------------------------------------------
 
 ONE, TWO = "localhost:5000/g/one", "localhost:5000/g/two"

@@ -158,8 +158,12 @@ def test_every_step_is_in_the_table(repository: Path) -> None:
     found = {
         name for path in sources for name in re.findall(r'\bpoint\("(.+?)"\)', path.read_text())
     }
-    # Those of pulls and pushes: test_pull_kills.py.
-    found = {name for name in found if not name.startswith(("images.pull.", "images.push."))}
+    # Those of pulls and pushes: test_pull_kills.py; of repairs: test_image_verify.py.
+    found = {
+        name
+        for name in found
+        if not name.startswith(("images.pull.", "images.push.", "images.verify."))
+    }
     assert found == {point.partition(":")[0] for _, point in CASES}
 
 

@@ -191,6 +191,18 @@ def test_a_running_container_keeps_what_it_has_mounted(
     assert not kept[0].exists()
 
 
+@pytest.mark.parametrize(
+    "point", ["images.layer.extracted", "images.verify.exchanged", "images.verify.replaced"]
+)
+def test_a_repair_that_is_killed(engine: Engine, pulled: str, jubako: Jubako, point: str) -> None:
+    hurt_content(directory(engine))
+    env = {"JUBAKO_FAULT": point}
+    assert jubako("image", "verify", "--repair", env=env).status == -9
+    jubako.ok("image", "verify", "--repair")
+    assert engine.images.verify() == []
+    assert engine.images.layers.exists(digest_of(LAYER))
+
+
 def test_what_is_lost_is_fetched_again(
     engine: Engine, jubako: Jubako, root_dir: Path, remote: Repository
 ) -> None:

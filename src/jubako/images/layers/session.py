@@ -148,9 +148,11 @@ class Session:
         else:
             os.rename(directory, target)
         fsync_dir(os.path.dirname(target))
+        point("images.verify.exchanged")
         with self._store.transaction() as db:
             db.execute("DELETE FROM layers WHERE diff_id = ?", (staged.diff_id,))
             self.record(db, [staged])
+        point("images.verify.replaced")
 
     def _exchange(self, directory: str, target: str) -> None:
         """Give a layer its name and keep what had it, for those who may have it mounted."""
