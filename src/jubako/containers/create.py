@@ -11,7 +11,7 @@ from jubako.containers.events import emit
 from jubako.containers.table import image_ids
 from jubako.containers.takedown import forget_locks, run_all
 from jubako.containers.times import timestamp
-from jubako.errors import InvalidArgument, NameInUse, NotFound, Unavailable
+from jubako.errors import InvalidArgument, NameInUse, Unavailable
 from jubako.linux.removal import remove_tree
 from jubako.store import point
 
@@ -126,20 +126,15 @@ def _check_platform(reference: str, image_config: Mapping[str, Any], text: str) 
 
     Raises NotFound and InvalidArgument in Docker's words.
     """
+    from jubako.images.platform_check import require_platform
     from jubako.oci import platform as platforms
 
     try:
-        wanted = platforms.parse(text)
+        platforms.parse(text)
     except InvalidArgument as exc:
         message = f"error parsing specified platform: {exc}"
         raise InvalidArgument(message, hint=exc.hint, subject=text) from exc
-    offered = platforms.of_config(image_config)
-    if not platforms.matches(wanted, offered):
-        raise NotFound(
-            f"image with reference {reference} was found but does not match the specified "
-            f"platform: wanted {platforms.text(wanted)}, actual: {platforms.text(offered)}",
-            subject=reference,
-        )
+    require_platform(image_config, text, reference)
 
 
 def _platform_warnings(image_config: Mapping[str, Any]) -> list[str]:

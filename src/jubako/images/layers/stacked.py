@@ -12,7 +12,8 @@ import struct
 from jubako.errors import IntegrityError, KernelError
 from jubako.images.layers.erofs.format import DIRECTORY
 from jubako.images.layers.levels import DirectoryLevel, IndexLevel
-from jubako.images.tar import HARDLINK, TarWriter
+from jubako.images.layers.tree import become_hard_link
+from jubako.images.tar import TarWriter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -161,9 +162,7 @@ class StackTar:
         first = self._links.setdefault(identity, entry.name)
         if first is entry.name:
             return False
-        entry.kind, entry.link, entry.size, entry.payload_bytes = HARDLINK, first, 0, 0
-        entry.segments = None
-        entry.xattrs = {}
+        become_hard_link(entry, first)
         return True
 
     def _take(self) -> bytes:

@@ -174,9 +174,7 @@ class TreeWalk:
         first = self._links.setdefault((status.st_dev, status.st_ino), entry.name)
         if first is entry.name:
             return False
-        entry.kind, entry.link, entry.size, entry.payload_bytes = HARDLINK, first, 0, 0
-        entry.segments = None
-        entry.xattrs = {}
+        become_hard_link(entry, first)
         return True
 
     def _file(self, parent: int, name: bytes, path: bytes) -> Iterator[tuple[Entry, int]]:
@@ -323,6 +321,13 @@ def content(fd: int, entry: Entry) -> Iterator[Buffer]:
                 piece = bytes(min(length, _CHUNK_BYTES))
             length -= len(piece)
             yield piece
+
+
+def become_hard_link(entry: Entry, first: bytes) -> None:
+    """Make a file's entry another name of the file that was told as `first`."""
+    entry.kind, entry.link, entry.size, entry.payload_bytes = HARDLINK, first, 0, 0
+    entry.segments = None
+    entry.xattrs = {}
 
 
 def entry_of(path: bytes, status: os.stat_result, fd: int, name: bytes) -> Entry:
