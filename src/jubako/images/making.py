@@ -8,6 +8,7 @@ import time
 from jubako.errors import InvalidArgument
 from jubako.images import events, records
 from jubako.images.changes import apply
+from jubako.images.lazy.places import refuse_arriving
 from jubako.images.stream import LayerStream, read_chunks
 from jubako.images.times import format_ns
 from jubako.oci import platform as platforms
@@ -102,6 +103,7 @@ def commit(
     created_by = " ".join(container_config.get("Cmd") or ())
     defaults = clean_config(apply(container_config, changes))
     base = records.config_of(records.row(images.store, parent))
+    refuse_arriving(images.store, records.diff_ids(images.store, parent), "commit")
     with images.session() as session, LayerStream(read_chunks(stream)) as layer:
         staged = session.unpack(layer)
         empty = staged.diff_id in EMPTY_LAYERS

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from jubako.errors import Conflict, NotFound
 from jubako.images import events, records
+from jubako.images.lazy.places import is_arriving
 from jubako.oci.digest import Digest, chain_ids
 from jubako.oci.reference import parse
 from jubako.store import point
@@ -96,6 +97,8 @@ class Removal:
     def _check(self, image_id: str, *, force: bool, with_names: bool = True) -> bool:
         """Raise Conflict if something stands in the way; whether containers use the image."""
         used = self._db.execute(records.USERS, (image_id,)).fetchall()
+        if is_arriving(self._images.store, records.diff_ids(self._images.store, image_id)):
+            raise _conflict(image_id, "image is still arriving", hard=True)
         running = [row for row in used if row["status"] in ("running", "paused")]
         if records.children(self._db, image_id):
             raise _conflict(image_id, "image has dependent child images", hard=True)

@@ -18,6 +18,7 @@ import json
 
 from jubako.errors import InvalidArgument, NotFound
 from jubako.images import events, records
+from jubako.images.lazy.places import refuse_arriving
 from jubako.images.platform_check import require_platform
 from jubako.images.tar import Entry, TarWriter
 from jubako.oci import media
@@ -51,6 +52,7 @@ class SavedImage:
         self.config: bytes = row["config"].encode()
         self.parent: str | None = row["parent"]
         self.layers = records.diff_ids(images.store, image_id)
+        refuse_arriving(images.store, self.layers, f"save {image_id}")
         self.names: list[Reference] = []
         marks = ", ".join("?" * len(self.layers))
         query = f"SELECT diff_id, tar_bytes FROM layers WHERE diff_id IN ({marks})"

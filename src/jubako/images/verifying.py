@@ -12,6 +12,7 @@ from jubako.errors import IntegrityError, NotFound
 from jubako.images import records
 from jubako.images.checking import Checker, Damage
 from jubako.images.layers.temporary import temporary_directory
+from jubako.images.lazy.places import is_arriving, refuse_arriving
 from jubako.linux.removal import remove_tree
 from jubako.oci.digest import Digest
 
@@ -58,6 +59,8 @@ def verify(images: ImageService, references: Sequence[str], *, repair: bool) -> 
     from jubako.images.repairing import Repair
 
     chosen = [images.resolve(reference) for reference in references]
+    for image_id in chosen:
+        refuse_arriving(images.store, images.diff_ids(image_id), f"verify {image_id}")
     # With the lock of the session nothing is deleted, neither by others.
     with images.session() as session:
         findings = _Verification(images, chosen).run()
@@ -102,6 +105,8 @@ class _Verification:
         for image_id in dict.fromkeys(self._ids):
             row = records.row(self._images.store, image_id)
             diff_ids = records.diff_ids(self._images.store, image_id)
+            if is_arriving(self._images.store, diff_ids):
+                continue  # all of it is verified when it has arrived
             config = row["config"].encode()
             self._add(CONFIG, image_id, [image_id], self._config(Digest(image_id), config))
             self._add(LAYERS, image_id, [image_id], self._list(config, diff_ids))

@@ -46,7 +46,7 @@ GO_ON = -1  # in the place of an event: the command has written the image down
 COMPLETE, GIVEN_UP, NEVER_STARTED = 0, 71, 72
 _MAX_ACCIDENTS = 5
 _MAX_PENDING = 1000  # each is a descriptor
-_IDLE_MS = 60_000
+_IDLE_MS = 1000
 
 
 class Layer:
@@ -241,6 +241,8 @@ def deny(store: Store, group: int, layers: Sequence[Layer], pending: Iterable[in
 
 def main() -> None:
     """With the request on standard input, and a pipe to the command as standard output."""
+    if os.fork():  # nobody waits for what outlives the command
+        os._exit(0)
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     request = json.loads(sys.stdin.buffer.readline(1 << 20))

@@ -108,7 +108,8 @@ def prepare(directory: str, data: int, descriptor: Descriptor, read: ReadRange) 
     try:
         _write_new(f"{directory}/{_TOC}", member)
         size_bytes = _build(f"{directory}/{LAYER}", data, files)
-        os.pwrite(data, table, [position for position, _ in _placed(files)][-1])
+        # The file ends with a page: a block that is only half there, EROFS cannot read.
+        os.pwrite(data, table + bytes(-len(table) % _PAGE_BYTES), _end(files) - len(table))
         _write_new(f"{directory}/{SIZE}", str(size_bytes).encode())
         return LazyLayer(directory, data, files, toc_at)
     except OSError as exc:
@@ -154,13 +155,17 @@ def _placed(files: Sequence[toc.File]) -> Iterator[tuple[int, toc.File]]:
         position += -(-file.entry.size // _PAGE_BYTES) * _PAGE_BYTES
 
 
+def _end(files: Sequence[toc.File]) -> int:
+    """The bytes of the data, up to the last one of a file."""
+    [*_, (position, last)] = _placed(files)
+    return position + last.entry.size
+
+
 def _build(directory: str, data: int, files: Sequence[toc.File]) -> int:
     """Write the index; the bytes of all files."""
-    last, _ = [*_placed(files)][-1]
-    data_bytes = last + files[-1].entry.size
     index = os.open(f"{directory}/{INDEX}", os.O_RDWR | _NEW, 0o600)
     try:
-        shown = build_placed(_entries(files), data_bytes, index)
+        shown = build_placed(_entries(files), _end(files), index)
     finally:
         os.close(index)
     os.mkdir(f"{directory}/{TREE}", 0o755)

@@ -73,12 +73,21 @@ def withdraw(store: Store, diff_id: str) -> None:
         pass
 
 
-def refuse_arriving(store: Store, diff_ids: Iterable[str], what: str) -> None:
-    """Raise Conflict if one of the layers is arriving; what: cannot be done until it has."""
+def is_arriving(store: Store, diff_ids: Iterable[str]) -> bool:
+    """Whether one of the layers is still arriving."""
     if not os.path.isdir(f"{store.run_dir}/{_LINKS}"):
-        return
-    if any(find(store, diff_id) for diff_id in diff_ids):
+        return False
+    query = "SELECT 1 FROM layers WHERE diff_id = ?"
+    return any(
+        find(store, diff_id) is not None and store.db.execute(query, (diff_id,)).fetchone() is None
+        for diff_id in diff_ids
+    )
+
+
+def refuse_arriving(store: Store, diff_ids: Iterable[str], what: str) -> None:
+    """Raise Conflict if one of the layers is still arriving.  what: cannot be done before."""
+    if is_arriving(store, diff_ids):
         raise Conflict(
             f"{what}: the image is still arriving",
-            hint="wait for it: jubako pull IMAGE returns when it is complete",
+            hint="jubako pull waits until it is here",
         )

@@ -166,8 +166,9 @@ def _spawn(store: Store, request: bytes) -> tuple[int, int]:
             (os.POSIX_SPAWN_DUP2, write, 1),
             (os.POSIX_SPAWN_DUP2, log, 2),
         ]
-        os.posix_spawn(argv[0], argv, os.environ, file_actions=actions, setsid=True)
+        pid = os.posix_spawn(argv[0], argv, os.environ, file_actions=actions, setsid=True)
         os.close(log)
+        os.waitpid(pid, 0)
         os.write(to_helper, request)
     except OSError as exc:
         os.close(to_helper)

@@ -16,6 +16,7 @@ from __future__ import annotations
 from jubako.errors import InvalidArgument, InvalidReference, NotFound
 from jubako.images import events, records
 from jubako.images.layers.temporary import LOCK
+from jubako.images.lazy.places import refuse_arriving
 from jubako.images.platform_check import require_platform
 from jubako.images.pulling.reporting import Reporter
 from jubako.images.pushing.blobs import Sender
@@ -64,6 +65,8 @@ def push(
     reporter.say(f"The push refers to repository [{repository.name}]")
     wanted = _names(images, repository, all_tags)
     for name, image_id in wanted:
+        layers = records.diff_ids(images.store, image_id)
+        refuse_arriving(images.store, layers, f"push {name.familiar()}")
         if platform is not None:
             require_platform(images.config(image_id), platform, name.familiar())
     done = []
