@@ -489,7 +489,7 @@ _SHORTS = {
 
 def test_knows_every_flag_of_docker() -> None:
     hidden = {"dns-opt", "net", "net-alias"}
-    ours = {"health-on-failure", "secret"}
+    ours = {"health-on-failure", "lazy", "secret"}
     assert {flag.name for flag in COMMAND.flags} == {*_DOCKER, *hidden, *ours}
     assert {flag.short: flag.name for flag in COMMAND.flags if flag.short} == _SHORTS
     only_run = {"detach", "detach-keys", "sig-proxy"}

@@ -54,8 +54,13 @@ def test_what_a_writer_makes_is_read() -> None:
     assert (found.name, found.size) == (toc.NAME, len(data))
     files = {file.entry.name: file for file in toc.parse_toc(data, at)}
     assert {name: file.entry.kind for name, file in files.items()} == {
-        **{b"dir/": b"5", b"dir/file": b"0", b"dir/empty": b"0", b"null": b"3"},
-        **{b"link": b"2", b"same": b"1", b"attributes": b"0"},
+        b"dir/": b"5",
+        b"dir/file": b"0",
+        b"dir/empty": b"0",
+        b"null": b"3",
+        b"link": b"2",
+        b"same": b"1",
+        b"attributes": b"0",
     }
     file = files[b"dir/file"]
     shown = file.entry

@@ -2,7 +2,8 @@
 
     command ── request ──> guardian ── fork ──> worker
        ^                    │    ^  wanted: event, layer, bytes │
-       │                    │    └──────── done: event, errno ──┘
+       │                    │    ├──────── done: event, errno ──┤
+       │                    │    └─────────────── known: event ─┘
        └── ready or error ──┴─────────────────────────────────── (whoever knows it first)
 
 The guardian has the layers' directories and the kernel's events; the worker (see `worker`) speaks
@@ -41,11 +42,12 @@ if TYPE_CHECKING:
 DATA = f"{places.LAYER}/tar"
 WANTED = struct.Struct("=iIQQ")  # event, number of the layer, offset, size
 DONE = struct.Struct("=ii")  # event, errno or 0
+KNOWN = struct.Struct("=i")  # event: the kernel has the worker's answer
 GO_ON = -1  # in the place of an event: the command has written the image down
 # How a worker ends; anything else is an accident.
 COMPLETE, GIVEN_UP, NEVER_STARTED = 0, 71, 72
 _MAX_ACCIDENTS = 5
-_MAX_PENDING = 1000  # each is a descriptor
+MAX_PENDING = 1000  # each is a descriptor
 _IDLE_MS = 1000
 
 
@@ -143,7 +145,7 @@ class Guardian:
             poll.register(self._pidfd, select.POLLIN)
             assert self._channel is not None
             poll.register(self._channel, select.POLLIN)
-            if len(self._pending) < _MAX_PENDING:
+            if len(self._pending) < MAX_PENDING:
                 poll.register(self._group, select.POLLIN)
             ready = {fd for fd, _ in poll.poll()}
             if self._channel.fileno() in ready:
@@ -181,6 +183,7 @@ class Guardian:
                 self._goes_on = True
             elif event in self._pending:
                 self._respond(event, error)
+                self._send(KNOWN.pack(event))
 
     def _respond(self, event: int, error: int) -> None:
         del self._pending[event]
@@ -230,8 +233,7 @@ def deny(store: Store, group: int, layers: Sequence[Layer], pending: Iterable[in
         for event in waiting:
             with suppress(KernelError):  # the reader was killed
                 fanotify.respond(group, event, errno.EIO)
-            with suppress(OSError):  # it may be the number of another process
-                os.close(event)
+            os.close(event)
         waiting = []
         if poll.poll(_IDLE_MS):
             waiting = [event.fd for event in fanotify.read_events(group)]

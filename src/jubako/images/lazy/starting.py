@@ -84,8 +84,8 @@ def _check_here(images: ImageService) -> None:
     path = f"{images.store.path}/state.db"
     group = -1
     try:
-        group = fanotify.fanotify_init()
         why = "try whether this kernel can ask before a file is read"
+        group = fanotify.fanotify_init(why=why)
         fanotify.fanotify_mark(group, path, why=why)
     except KernelError as exc:
         raise Unsupported(f"it needs Linux 6.14 and its pre-content events: {exc}") from exc

@@ -27,6 +27,8 @@ from jubako.images.lazy.guardian import (
     DONE,
     GIVEN_UP,
     GO_ON,
+    KNOWN,
+    MAX_PENDING,
     NEVER_STARTED,
     WANTED,
     deny,
@@ -78,7 +80,9 @@ class Worker:
         self._channel = channel
         self._group = group
         self._is_alone = False
-        self._pending: set[int] = set()
+        self._pending: set[int] = set()  # events that are not answered
+        self._unknown: dict[int, int] = {}  # answers that the guardian may not have seen
+        self._own: set[int] = set()  # events whose descriptors are of this process
         self._answered = threading.Condition()
         self._store = Store(request["root"])
         self._images = ImageService(self._store)
@@ -112,7 +116,7 @@ class Worker:
             status = self._finish(target, repository)
             if self._is_alone:
                 if status != COMPLETE:
-                    deny(self._store, self._group, self._taken, self._pending)
+                    deny(self._store, self._group, self._taken, ())
                 remove(self._store, self._taken)
             return status
 
@@ -144,18 +148,31 @@ class Worker:
     def _receive(self) -> None:
         with suppress(OSError):
             while message := self._channel.recv(WANTED.size):
-                self._take(message)
-        # The guardian was killed.  A number of its events may be that of one of ours: first those.
-        with self._answered:
-            self._is_alone = True
-            self._answered.wait_for(lambda: not self._pending)
+                if len(message) == WANTED.size:
+                    self._take(message)
+                else:
+                    self._unknown.pop(KNOWN.unpack(message)[0], None)
+        self._take_over()
         poll = select.poll()
         poll.register(self._group, select.POLLIN)
         inodes = {os.fstat(taken.data).st_ino: taken.number for taken in self._taken}
         while poll.poll():
             for event in fanotify.read_events(self._group):
                 number = inodes[os.fstat(event.fd).st_ino]
+                self._own.add(event.fd)
                 self._take(WANTED.pack(event.fd, number, event.offset, event.size))
+
+    def _take_over(self) -> None:
+        """The guardian was killed: answer all that it was asked."""
+        with self._answered:
+            self._is_alone = True
+            for event in range(2 * MAX_PENDING):
+                if event not in self._pending:
+                    # Of what it was asked and has told nobody only the number may be known.
+                    with suppress(KernelError):
+                        fanotify.respond(self._group, event, self._unknown.get(event, errno.EIO))
+            # One of its numbers may be that of an event of ours: first those.
+            self._answered.wait_for(lambda: not self._pending)
 
     def _take(self, message: bytes) -> None:
         with self._answered:
@@ -182,13 +199,15 @@ class Worker:
         with self._answered:
             self._pending.discard(event)
             self._answered.notify_all()
-            with suppress(OSError):
-                if not self._is_alone:
+            if not self._is_alone:
+                self._unknown[event] = error
+                with suppress(OSError):  # the guardian was killed: it is answered soon
                     self._channel.send(DONE.pack(event, error))
-                    return
+                return
         with suppress(KernelError):  # the reader was killed
             fanotify.respond(self._group, event, error)
-        with suppress(OSError):  # it was the guardian's
+        if event in self._own:
+            self._own.discard(event)
             os.close(event)
 
     # --- the rest --------------------------------------------------------------------------------
