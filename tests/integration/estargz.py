@@ -150,7 +150,9 @@ def _entries(info: tarfile.TarInfo, content: bytes, chunk: int, writer: _Writer)
         writer.end_member()
         part: JSON = {"offset": len(writer.blob), "chunkDigest": digest(piece)}
         if len(content) > chunk:
-            part |= {"chunkOffset": at, "chunkSize": len(piece)}
+            part["chunkOffset"] = at
+            if at + chunk < len(content):  # the last part is what is left
+                part["chunkSize"] = len(piece)
         writer.add(piece)
         writer.end_member()
         entries.append(

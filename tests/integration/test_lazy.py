@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tarfile
 import time
 from pathlib import Path
 from typing import Any
@@ -180,3 +181,43 @@ def test_what_has_to_wait_until_it_is_here(
     assert is_complete(engine, layer)
     wait_until_complete(engine, layer)
     jubako.ok("rmi", name)
+
+
+def test_what_works_meanwhile(
+    jubako: Jubako,
+    engine: Engine,
+    lazy_repository: Repository,
+    slow_proxy: Proxy,
+    layer: estargz.Layer,
+    tmp_path: Path,
+) -> None:
+    put(lazy_repository, layer)
+    name = f"{slow_proxy.host}/{lazy_repository.path}"
+    slow_proxy.stall_each = 20 * MIB  # slow enough is what follows
+    slow_proxy.stall_after = 3 * MIB
+    start = ("run", "-d", "--lazy", "--name", "one", "--network", "none", name)
+    jubako.ok(*start, "sh", "-c", "echo mine >> /etc/empty; sleep 1000")
+    assert slow_proxy.stalled.wait(10)
+    assert not is_complete(engine, layer)
+    assert jubako.ok("image", "inspect", "--format", "{{.Architecture}}", name) == "amd64"
+    assert jubako.ok("history", name)
+    assert jubako.ok("image", "verify") == "Nothing is damaged."
+    assert jubako.ok("diff", "one").splitlines() == ["C /etc", "C /etc/empty"]
+    refused = jubako("commit", "one", "made")
+    assert "still arriving" in refused.stderr
+    exporting = jubako.start("export", "-o", str(tmp_path / "tar"), "one")
+    copying = jubako.start("cp", "one:/etc/small", str(tmp_path / "small"))
+    slow_proxy.resume()
+    assert copying.wait(30) == 0 and exporting.wait(30) == 0
+    assert (tmp_path / "small").read_bytes() == SMALL
+    with tarfile.open(tmp_path / "tar") as archive:
+        for path, content in (("big", BIG), ("etc/small", SMALL), ("etc/empty", b"mine\n")):
+            file = archive.extractfile(path)
+            assert file is not None and file.read() == content
+    wait_until_complete(engine, layer)
+    # The next start has the same files, from the layer that is complete.
+    jubako.ok("restart", "-t", "0", "one")
+    assert sha256sum(jubako, "exec", "one", "sha256sum", "/big") == digest_of(BIG)
+    assert jubako.ok("exec", "one", "cat", "/etc/empty").splitlines()[0] == "mine"
+    assert jubako.ok("commit", "one", "made")
+    jubako.ok("rm", "-f", "one")
