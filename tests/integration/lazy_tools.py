@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tarfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ SMALL = noise(100_000, 2)
 APPLETS = ("sh", "cat", "sha256sum", "sleep", "true", "head", "dd", "ls")
 
 
-def busybox_layer(**options: Any) -> estargz.Layer:
+def busybox_layer(more: Sequence[estargz.Member] = (), **options: Any) -> estargz.Layer:
     shell = Path("/bin/busybox").read_bytes()
     links = [(entry(f"bin/{name}", tarfile.SYMTYPE, linkname="busybox"), b"") for name in APPLETS]
     return estargz.make(
@@ -35,6 +35,7 @@ def busybox_layer(**options: Any) -> estargz.Layer:
             (entry("etc/small", mode=0o640, uid=7, gid=8), SMALL),
             (entry("etc/empty"), b""),
             (entry("etc/link", tarfile.LNKTYPE, linkname="etc/small"), b""),
+            *more,
         ],
         chunk_bytes=256 << 10,
         **options,

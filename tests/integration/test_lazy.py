@@ -14,6 +14,7 @@ import pytest
 from jubako import Engine
 from tests.fixtures.engine import Jubako
 from tests.integration import estargz
+from tests.integration.estargz import entry
 from tests.integration.lazy_tools import (
     BIG,
     MIB,
@@ -23,6 +24,7 @@ from tests.integration.lazy_tools import (
     put,
     wait_until_complete,
 )
+from tests.integration.pull_tools import noise
 from tests.integration.registry_images import Proxy, Repository, digest_of
 
 
@@ -88,6 +90,28 @@ def test_a_read_fetches_the_part_that_it_needs(
     # The container goes on with what it has, others begin with the layer as pulls make it.
     assert sha256sum(jubako, "exec", "one", "sha256sum", "/big") == digest_of(BIG)
     jubako.ok("rm", "-f", "one")
+
+
+def test_many_read_at_the_same_time(
+    jubako: Jubako, lazy_repository: Repository, slow_proxy: Proxy, engine: Engine
+) -> None:
+    many = [(entry(f"many/{number}"), noise(9000, number)) for number in range(300)]
+    layer = busybox_layer(more=many)
+    put(lazy_repository, layer)
+    script = (
+        "i=0; while [ $i -lt 300 ]; do sha256sum /many/$i & i=$((i+1)); done; wait;"
+        " cat /many/* | sha256sum"
+    )
+    name = f"{slow_proxy.host}/{lazy_repository.path}"
+    lines = jubako.ok("run", "--lazy", "--rm", "--network", "none", name, "sh", "-c", script)
+    words = [line.split() for line in lines.splitlines()[:-1]]
+    found = {path: digest for digest, path in words}
+    assert found == {
+        f"/{info.name}": digest_of(content).partition(":")[2] for info, content in many
+    }
+    assert not is_complete(engine, layer)
+    slow_proxy.resume()
+    wait_until_complete(engine, layer)
 
 
 def test_at_the_end_it_is_as_after_a_normal_pull(

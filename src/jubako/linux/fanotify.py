@@ -36,7 +36,7 @@ _METADATA = struct.Struct("=IBBHQii")  # bytes, version, 0, bytes of this, mask,
 _INFO = struct.Struct("=BBH")  # type, 0, bytes
 _RANGE = struct.Struct("=IQQ")  # 0, offset, count
 _RESPONSE = struct.Struct("=iI")
-_READ_BYTES = 16 << 10
+_READ_BYTES = 1 << 10  # some twenty events: each has a descriptor
 
 _init = function("fanotify_init", ctypes.c_uint, ctypes.c_uint)
 _mark = function(

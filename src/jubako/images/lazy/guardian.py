@@ -47,7 +47,7 @@ GO_ON = -1  # in the place of an event: the command has written the image down
 # How a worker ends; anything else is an accident.
 COMPLETE, GIVEN_UP, NEVER_STARTED = 0, 71, 72
 _MAX_ACCIDENTS = 5
-MAX_PENDING = 1000  # each is a descriptor
+MAX_PENDING = 100  # so many messages fit into a socket: neither side ever waits for the other
 _IDLE_MS = 1000
 
 
@@ -136,7 +136,7 @@ class Guardian:
         self._channel = ours
         self._pidfd = os.pidfd_open(self._worker)
         for message in self._pending.values():
-            ours.send(message)
+            self._send(message)
 
     def _serve(self) -> int:
         """Between events and worker; the status of the last worker."""
@@ -165,25 +165,26 @@ class Guardian:
             self._send(message)
 
     def _send(self, message: bytes) -> None:
-        try:
-            assert self._channel is not None
+        assert self._channel is not None
+        with suppress(OSError):  # it has died: the next one is told
             self._channel.send(message)
-        except OSError:
-            pass  # it has died: the next one is told
 
-    def _answer(self) -> None:
+    def _answer(self) -> bool:
+        """Pass an answer on; whether there was one."""
+        assert self._channel is not None
         try:
-            assert self._channel is not None
             message = self._channel.recv(DONE.size)
-        except OSError:
-            return
-        if len(message) == DONE.size:
-            event, error = DONE.unpack(message)
-            if event == GO_ON:
-                self._goes_on = True
-            elif event in self._pending:
-                self._respond(event, error)
-                self._send(KNOWN.pack(event))
+        except ConnectionResetError:  # it died with messages unread; its answers come after that
+            return True
+        if not message:
+            return False
+        event, error = DONE.unpack(message)
+        if event == GO_ON:
+            self._goes_on = True
+        elif event in self._pending:
+            self._respond(event, error)
+            self._send(KNOWN.pack(event))
+        return True
 
     def _respond(self, event: int, error: int) -> None:
         del self._pending[event]
@@ -196,11 +197,9 @@ class Guardian:
         _, status = os.waitpid(self._worker, 0)
         code = os.waitstatus_to_exitcode(status)
         os.close(self._pidfd)
+        while self._answer():
+            pass
         assert self._channel is not None
-        while select.select([self._channel], [], [], 0)[0]:
-            if not self._channel.recv(DONE.size, socket.MSG_PEEK):
-                break
-            self._answer()
         self._channel.close()
         self._accidents += 1
         is_accident = code not in (COMPLETE, GIVEN_UP, NEVER_STARTED)
@@ -245,6 +244,7 @@ def main() -> None:
     """With the request on standard input, and a pipe to the command as standard output."""
     if os.fork():  # nobody waits for what outlives the command
         os._exit(0)
+    os.chdir("/")
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     request = json.loads(sys.stdin.buffer.readline(1 << 20))

@@ -153,7 +153,8 @@ def _wait_until_ready(fd: int) -> None:
 
 def _spawn(store: Store, request: bytes) -> tuple[int, int]:
     """Start the helper; descriptors to write to it, and to read from it."""
-    code = f"import sys; sys.path[:] = {sys.path!r}; from jubako.images.lazy import guardian"
+    path = [os.path.abspath(directory) for directory in sys.path]
+    code = f"import sys; sys.path[:] = {path!r}; from jubako.images.lazy import guardian"
     argv = [sys.executable, "-I", "-S", "-c", f"{code}; guardian.main()"]
     read, to_helper = os.pipe2(os.O_CLOEXEC)
     from_helper, write = os.pipe2(os.O_CLOEXEC)

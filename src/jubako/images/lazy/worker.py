@@ -59,6 +59,7 @@ if TYPE_CHECKING:
 
 _READERS = 4  # threads for those that wait
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 1.0, 60.0  # between two tries to fetch the rest
+_MAX_NOTES = 1000  # lines
 _PATIENCE_S = 3600.0  # of trying
 
 
@@ -88,6 +89,7 @@ class Worker:
         self._images = ImageService(self._store)
         self._fillers: list[Filler] = []
         self._waiting = Waiting()
+        self._notes = 0
         self._wanted: queue.SimpleQueue[bytes] = queue.SimpleQueue()
 
     def run(self) -> int:
@@ -112,7 +114,8 @@ class Worker:
                 report({"ready": True})
                 if not self._is_written_down():
                     return NEVER_STARTED
-                self._channel.send(DONE.pack(GO_ON, 0))
+                with suppress(OSError):  # the guardian was killed already
+                    self._channel.send(DONE.pack(GO_ON, 0))
             status = self._finish(target, repository)
             if self._is_alone:
                 if status != COMPLETE:
@@ -242,5 +245,8 @@ class Worker:
 
     def _note(self, exc: Exception) -> None:
         """Write down what went wrong where people look for it: see `starting`."""
+        self._notes += 1
+        if self._notes > _MAX_NOTES:  # a container may read again and again
+            return
         when = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         print(f"{when} {self._request['reference']}: {exc}", file=sys.stderr, flush=True)
