@@ -79,18 +79,22 @@ class Command:
             time.sleep(0.02)
 
 
+def children() -> set[int]:
+    """The processes whose parent this one is."""
+    lists = Path("/proc/self/task").glob("*/children")
+    return {int(pid) for path in lists for pid in path.read_text().split()}
+
+
 @pytest.fixture
 def command(tmp_path: Path, rootfs: Path) -> Iterator[Command]:
     """The command; this process adopts the containers and reaps them."""
+    before = children()  # a registry of other tests, say
     prctl.set_child_subreaper(True)
     made = Command(tmp_path, rootfs)
     yield made
     made("delete", "--force", "c")
-    while True:
-        try:
-            os.waitpid(-1, 0)
-        except ChildProcessError:
-            break
+    while adopted := children() - before:
+        os.waitpid(adopted.pop(), 0)
     prctl.set_child_subreaper(False)
     parent = cgroups.Cgroup(made.cgroup)
     if parent.exists():
