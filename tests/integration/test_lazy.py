@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import subprocess
 import tarfile
 import time
 from pathlib import Path
@@ -136,6 +138,45 @@ def test_at_the_end_it_is_as_after_a_normal_pull(
     finally:
         other.close()
         shutil.rmtree(other.store.run_dir)
+
+
+def test_zstd_chunked(
+    engine: Engine,
+    jubako: Jubako,
+    lazy_repository: Repository,
+    slow_proxy: Proxy,
+    tmp_path: Path,
+) -> None:
+    """What skopeo makes of a plain layer."""
+    if shutil.which("skopeo") is None:
+        pytest.skip("needs skopeo")
+    layer = busybox_layer()
+    lazy_repository.put_image([layer.tar], "plain", how="plain")
+    plain, chunked = f"oci:{tmp_path}/plain", f"oci:{tmp_path}/chunked"
+    for options, source, target in (
+        (["--src-tls-verify=false"], f"docker://{lazy_repository.name}:plain", plain),
+        (["--dest-compress-format", "zstd:chunked"], plain, chunked),
+    ):
+        subprocess.run(["skopeo", "copy", *options, source, target], check=True)
+    layout = tmp_path / "chunked"
+    [entry_of_index] = json.loads((layout / "index.json").read_text())["manifests"]
+    blobs = layout / "blobs/sha256"
+    [made] = json.loads((blobs / entry_of_index["digest"][7:]).read_text())["layers"]
+    blob = lazy_repository.put_blob(blobs / made["digest"][7:], made["mediaType"])
+    # Debian 12's skopeo writes the names that the annotations had at first.
+    blob["annotations"] = {
+        key.replace("io.containers.", "io.github.containers."): value
+        for key, value in made["annotations"].items()
+    }
+    lazy_repository.put_manifest([blob], [digest_of(layer.tar)], "latest")
+    name = f"{slow_proxy.host}/{lazy_repository.path}"
+    command = ("run", "--lazy", "--rm", "--network", "none", name)
+    assert sha256sum(jubako, *command, "sha256sum", "/etc/link") == digest_of(SMALL)
+    assert not is_complete(engine, layer)
+    arriving = tree_of(engine, name)
+    slow_proxy.resume()
+    wait_until_complete(engine, layer)
+    assert tree_of(engine, name) == arriving
 
 
 def test_what_shows_is_what_the_tar_has(

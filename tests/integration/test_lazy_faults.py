@@ -53,7 +53,7 @@ def _set(name: str, key: str, value: Any) -> Callable[[JSON], None]:
         (_set("etc/small", "offset", -1), "offset is -1"),
         (_set("etc/small", "size", 1 << 60), "size is"),
         (_set("etc/small", "size", 1 << 40), "more than"),
-        (_set("etc/small", "chunkDigest", ""), "has no chunkDigest"),
+        (_set("big", "chunkDigest", ""), "has no chunkDigest"),
         (_set("etc/small", "type", "socket"), "unknown"),
         (_set("etc/link", "linkName", "nowhere"), "invalid hard link"),
         (lambda toc: toc.update(version=2), "no version 1"),
@@ -120,14 +120,6 @@ def test_without_a_table_it_is_a_normal_pull(
     pulled = jubako.ok("pull", "--lazy", lazy_repository.name)
     assert "cannot start before it is here: its layers have no table of contents" in pulled
     assert is_complete(engine, layer)
-
-
-def test_zstd_chunked_is_refused_in_words(jubako: Jubako, lazy_repository: Repository) -> None:
-    layer = busybox_layer()
-    note = {"io.github.containers.zstd-chunked.manifest-position": "1:2:3:1"}
-    blob = {**lazy_repository.put_blob(layer.blob, estargz.MEDIA_TYPE), "annotations": note}
-    lazy_repository.put_manifest([blob], [digest_of(layer.tar)], "latest")
-    assert "zstd:chunked" in jubako.ok("pull", "--lazy", lazy_repository.name)
 
 
 def test_with_the_overlay_driver_it_is_a_normal_pull(

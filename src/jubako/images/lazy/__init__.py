@@ -6,6 +6,7 @@
     filler       which bytes that needs, and each only once
     layer        what of a layer is there
     toc          the table of contents of eStargz layers
+    zstd_chunked what is different in zstd:chunked
     places       where others find such layers
 
 What it needs: the driver `erofs`, whose layers' content is in one file, and fanotify's pre-content

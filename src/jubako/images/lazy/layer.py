@@ -3,7 +3,7 @@
     <directory>/layer/    as the driver `erofs` has it: `index`, `tree`, marks, and as its `tar` the
                           data: each file's content from a page of its own on, a hole where it is
                           missing
-    <directory>/toc       the gzip member of the blob that has the table of contents
+    <directory>/toc       the table of contents as it is in the blob
     <directory>/size      the bytes of its files
     <directory>/filled    a byte for each part: 1 once its content is in the data
 
@@ -20,7 +20,7 @@ from jubako.errors import InvalidArgument, KernelError
 from jubako.images.layers.erofs.build import build_placed
 from jubako.images.layers.erofs.driver import INDEX, TREE
 from jubako.images.layers.members import OPAQUE_MARK, ROOT_MARK
-from jubako.images.lazy import toc
+from jubako.images.lazy import toc, zstd_chunked
 from jubako.images.lazy.places import LAYER, SIZE
 from jubako.linux.atomic import write_all
 from jubako.oci.digest import Digest
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from jubako.images.tar import Entry
     from jubako.oci.manifest import Descriptor
 
+    Inflate = Callable[[bytes, toc.Part], bytes]
     ReadRange = Callable[[int, int], bytes]  # so many bytes of the blob, from one on
 
 _TOC, _FILLED = "toc", "filled"
@@ -48,8 +49,16 @@ class LazyLayer:
     different threads.
     """
 
-    def __init__(self, directory: str, data: int, files: Sequence[toc.File], toc_at: int):
+    def __init__(
+        self,
+        directory: str,
+        data: int,
+        files: Sequence[toc.File],
+        toc_at: int,
+        inflate: Inflate,
+    ):
         self._data = data
+        self._inflate = inflate
         self.parts: list[toc.Part] = []
         self._starts: list[int] = []
         for position, file in _placed(files):
@@ -83,7 +92,7 @@ class LazyLayer:
 
         Raises IntegrityError (they are not what the table promised), KernelError.
         """
-        content = memoryview(toc.inflate(member, self.parts[number]))
+        content = memoryview(self._inflate(member, self.parts[number]))
         at = self._starts[number]
         try:
             while content:
@@ -102,47 +111,67 @@ def prepare(directory: str, data: int, descriptor: Descriptor, read: ReadRange) 
     read: gives bytes of the blob.  Raises InvalidArgument and IntegrityError (a hostile or damaged
     table), KernelError, and what `read` raises.
     """
-    toc_at = _find_toc(descriptor, read)
-    member = read(toc_at, descriptor.size - toc.FOOTER_BYTES - toc_at)
-    files, table = _files(descriptor, member, toc_at)
+    toc_at, size = _find_toc(descriptor, read)
+    packed = read(toc_at, size)
+    files, table = _files(descriptor, packed, toc_at)
     try:
-        _write_new(f"{directory}/{_TOC}", member)
-        size_bytes = _build(f"{directory}/{LAYER}", data, files)
-        # The file ends with a page: a block that is only half there, EROFS cannot read.
-        os.pwrite(data, table + bytes(-len(table) % _PAGE_BYTES), _end(files) - len(table))
+        _write_new(f"{directory}/{_TOC}", packed)
+        size_bytes = _build(f"{directory}/{LAYER}", files)
         _write_new(f"{directory}/{SIZE}", str(size_bytes).encode())
-        return LazyLayer(directory, data, files, toc_at)
+        end = _end(files)
+        # The file ends with a page: a block that is only half there, EROFS cannot read.
+        os.pwrite(data, b"\0", max(1, -(-end // _PAGE_BYTES)) * _PAGE_BYTES - 1)
+        os.pwrite(data, table, end - len(table))
     except OSError as exc:
         if isinstance(exc, KernelError):
             raise
         raise KernelError.from_oserror("prepare layer", exc, path=directory) from exc
+    return LazyLayer(directory, data, files, toc_at, _inflater(descriptor))
 
 
 def reopen(directory: str, data: int, descriptor: Descriptor) -> LazyLayer:
     """A layer that another process had prepared."""
     try:
         with open(f"{directory}/{_TOC}", "rb") as file:
-            member = file.read()
+            packed = file.read()
     except OSError as exc:
         raise KernelError.from_oserror("read", exc) from exc
-    toc_at = descriptor.size - toc.FOOTER_BYTES - len(member)
-    return LazyLayer(directory, data, _files(descriptor, member, toc_at)[0], toc_at)
+    toc_at = descriptor.size - toc.FOOTER_BYTES - len(packed)
+    if _is_zstd(descriptor):
+        toc_at, _ = zstd_chunked.toc_range(descriptor.annotations, descriptor.size)
+    files, _ = _files(descriptor, packed, toc_at)
+    return LazyLayer(directory, data, files, toc_at, _inflater(descriptor))
 
 
-def _find_toc(descriptor: Descriptor, read: ReadRange) -> int:
+def _is_zstd(descriptor: Descriptor) -> bool:
+    return zstd_chunked.POSITION in descriptor.annotations
+
+
+def _inflater(descriptor: Descriptor) -> Inflate:
+    return zstd_chunked.inflate if _is_zstd(descriptor) else toc.inflate
+
+
+def _find_toc(descriptor: Descriptor, read: ReadRange) -> tuple[int, int]:
+    """Where the table begins in the blob, and its size there."""
     size = descriptor.size
+    if _is_zstd(descriptor):
+        return zstd_chunked.toc_range(descriptor.annotations, size)
     if size <= toc.FOOTER_BYTES:
         raise InvalidArgument("the layer is too small to have a table of contents")
-    toc_at = toc.toc_offset(read(size - toc.FOOTER_BYTES, toc.FOOTER_BYTES), size)
-    if size - toc_at > toc.MAX_TOC_BYTES:
+    end = size - toc.FOOTER_BYTES
+    toc_at = toc.toc_offset(read(end, toc.FOOTER_BYTES), size)
+    if end - toc_at > toc.MAX_TOC_BYTES:
         raise InvalidArgument(f"the table of contents has more than {toc.MAX_TOC_BYTES} bytes")
-    return toc_at
+    return toc_at, end - toc_at
 
 
-def _files(descriptor: Descriptor, member: bytes, toc_at: int) -> tuple[list[toc.File], bytes]:
-    """All files of the layer, the table of contents the last of them, and its content."""
+def _files(descriptor: Descriptor, packed: bytes, toc_at: int) -> tuple[list[toc.File], bytes]:
+    """All files of the layer; and the table of contents, where it is the last of them, or b""."""
+    if _is_zstd(descriptor):
+        table = zstd_chunked.unpack_toc(descriptor.annotations, packed)
+        return toc.parse_toc(table, toc_at), b""
     digest = Digest.parse(descriptor.annotations.get(toc.ANNOTATION, ""))
-    entry, table = toc.unpack_toc(member, digest)
+    entry, table = toc.unpack_toc(packed, digest)
     return [*toc.parse_toc(table, toc_at), toc.File(entry, ())], table
 
 
@@ -157,11 +186,10 @@ def _placed(files: Sequence[toc.File]) -> Iterator[tuple[int, toc.File]]:
 
 def _end(files: Sequence[toc.File]) -> int:
     """The bytes of the data, up to the last one of a file."""
-    [*_, (position, last)] = _placed(files)
-    return position + last.entry.size
+    return max((position + file.entry.size for position, file in _placed(files)), default=0)
 
 
-def _build(directory: str, data: int, files: Sequence[toc.File]) -> int:
+def _build(directory: str, files: Sequence[toc.File]) -> int:
     """Write the index; the bytes of all files."""
     index = os.open(f"{directory}/{INDEX}", os.O_RDWR | _NEW, 0o600)
     try:

@@ -14,11 +14,12 @@ from __future__ import annotations
 import json
 import os
 import sys
+from importlib.util import find_spec
 from typing import NamedTuple
 
 from jubako import errors
 from jubako.errors import KernelError, Unavailable, Unsupported
-from jubako.images.lazy import places, toc
+from jubako.images.lazy import places, toc, zstd_chunked
 from jubako.images.pulling.recording import record
 from jubako.linux import fanotify
 from jubako.oci import media
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 LOCK = "lazy"
 LOG = "lazy.log"  # in the run directory: what went wrong after the command had ended
-_CHUNKED_ZSTD = "io.github.containers.zstd-chunked."
 _MAX_ANSWER = 1 << 20
 
 
@@ -58,9 +58,7 @@ def choose(images: ImageService, target: Target) -> Layers:
     lazy = [layer for layer in missing.values() if _has_toc(layer)]
     rest = [layer for layer in missing.values() if not _has_toc(layer)]
     if missing and not lazy:
-        if any(map(_is_chunked_zstd, rest)):
-            raise Unsupported("its layers are zstd:chunked, and only eStargz is understood so far")
-        raise Unsupported("its layers have no table of contents (eStargz)")
+        raise Unsupported("its layers have no table of contents (eStargz, zstd:chunked)")
     if lazy:
         _check_here(images)
     return Layers(lazy, rest)
@@ -68,13 +66,10 @@ def choose(images: ImageService, target: Target) -> Layers:
 
 def _has_toc(layer: Wanted) -> bool:
     blob = layer.descriptor
-    return toc.ANNOTATION in blob.annotations and media.compression_of(blob.media_type) == "gzip"
-
-
-def _is_chunked_zstd(layer: Wanted) -> bool:
-    return any(
-        key.startswith("io.github.containers.zstd-chunked.") for key in layer.descriptor.annotations
-    )
+    kind = media.compression_of(blob.media_type)
+    if kind == "zstd" and zstd_chunked.POSITION in blob.annotations:
+        return find_spec("zstandard") is not None
+    return kind == "gzip" and toc.ANNOTATION in blob.annotations
 
 
 def _check_here(images: ImageService) -> None:

@@ -268,7 +268,9 @@ class _Parser:
         if not at < self._toc_at:
             raise item.bad(f"its content begins at {at}, beyond the table of contents")
         inner = item.number("innerOffset", MAX_PART_BYTES)
-        self._parts.append(Part(offset, size, at, inner, item.digest("chunkDigest")))
+        # Of a file in one piece zstd:chunked tells only the digest of the whole.
+        key = "chunkDigest" if size < self._size or item.text("chunkDigest") else "digest"
+        self._parts.append(Part(offset, size, at, inner, item.digest(key)))
 
     def _end_file(self) -> None:
         item, self._open = self._open, None
@@ -290,6 +292,11 @@ def inflate(member: bytes, part: Part) -> bytes:
         data = inflater.decompress(member, part.inner + part.size)[part.inner :]
     except zlib.error as exc:
         raise IntegrityError(f"part at {part.blob_offset} of the layer: {exc}") from exc
+    return checked(data, part)
+
+
+def checked(data: bytes, part: Part) -> bytes:
+    """`data` if it is the content of a part.  Raises IntegrityError."""
     if len(data) != part.size:
         raise IntegrityError(
             f"part at {part.blob_offset} of the layer: expected {part.size} bytes, "

@@ -131,12 +131,8 @@ class Worker:
             if self._request["goes_on"]:
                 layer = layers.reopen(taken.path, taken.data, blob)
             else:
-                layer = layers.prepare(
-                    taken.path,
-                    taken.data,
-                    blob,
-                    partial(repository.read_range, blob),
-                )
+                read = partial(repository.read_range, blob)
+                layer = layers.prepare(taken.path, taken.data, blob, read)
                 places.announce(self._store, taken.diff_id, taken.path)
             self._fillers.append(Filler(layer, blob, repository, Partial(self._store, blob.digest)))
         point("images.lazy.prepared")
