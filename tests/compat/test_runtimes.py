@@ -60,8 +60,9 @@ class Podman:
 
     def __init__(self, path: str, directory: Path):
         self.cgroup = f"jbk-{worker_name()}-podman"
+        inherited = {key: value for key, value in os.environ.items() if key != "DOCKER_CONFIG"}
         self._env = {
-            **os.environ,
+            **inherited,  # it wants to find the file that the variable names
             "CONTAINERS_CONF": os.devnull,
             "PODMAN_IGNORE_CGROUPSV1_WARNING": "1",
         }

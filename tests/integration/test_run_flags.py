@@ -275,8 +275,8 @@ def test_annotations_reach_the_runtime_and_labels_of_an_image_do_not(
         ("--storage-opt size=1g", 125,
          "--storage-opt is supported only for overlay over xfs with 'pquota' mount option"),
         ("--storage-opt foo=1", 125, "Unknown option foo"),
-        ("--platform linux/mips", 125, "image with reference busybox was found but does not match "
-         "the specified platform: wanted linux/mips, actual: linux/"),
+        ("--pull never --platform linux/mips", 125, "image with reference busybox was found but "
+         "does not match the specified platform: wanted linux/mips, actual: linux/"),
         ("--platform foo", 125, 'error parsing specified platform: "foo": unknown operating system '
          "or architecture: invalid argument"),
         ("--gpus all", 125, 'could not select device driver "" with capabilities: [[gpu]]'),
