@@ -19,6 +19,7 @@ from tests.fixtures.bad_registry import BadRegistry
 from tests.fixtures.engine import Jubako
 from tests.integration import estargz
 from tests.integration.lazy_tools import (
+    MIB,
     SMALL,
     busybox_layer,
     helpers,
@@ -270,3 +271,36 @@ def test_a_worker_that_dies_again_and_again_leaves_errors_and_no_zeros(
         time.sleep(0.5)
     failed = jubako("exec", "one", "cat", "/etc/small")
     assert failed.status != 0 and failed.stdout == ""
+
+
+@pytest.mark.parametrize("point", ["images.lazy.filled", "images.layer.renamed"])
+def test_the_worker_is_killed_at_each_try_to_finish(
+    jubako: Jubako, engine: Engine, lazy_repository: Repository, slow_proxy: Proxy, point: str
+) -> None:
+    layer = busybox_layer()
+    put(lazy_repository, layer)
+    slow_proxy.resume()
+    slow_proxy.stall_each = None
+    name = f"{slow_proxy.host}/{lazy_repository.path}"
+    jubako.ok("pull", "--lazy", name, env={"JUBAKO_FAULT": point})
+    wait(lambda: not helpers(Path(engine.store.path)), "the helper has not ended")
+    assert not is_complete(engine, layer)
+    # What has come is not fetched again.
+    before = slow_proxy.received
+    jubako.ok("pull", name)
+    assert is_complete(engine, layer)
+    assert slow_proxy.received - before < MIB
+    wait_for_end(engine)
+    assert jubako.ok("image", "verify") == "Nothing is damaged."
+
+
+def test_the_worker_is_killed_before_anything_can_start(
+    jubako: Jubako, engine: Engine, lazy_repository: Repository
+) -> None:
+    put(lazy_repository, busybox_layer())
+    fault = {"JUBAKO_FAULT": "images.lazy.prepared"}
+    failed = jubako("pull", "--lazy", lazy_repository.name, env=fault)
+    assert failed.status == 1
+    assert "the process that fetches the layers has died" in failed.stderr
+    wait_for_end(engine)
+    assert engine.images.list() == []
