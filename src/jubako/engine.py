@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from jubako.containers import ContainerService
     from jubako.images import ImageService
-    from jubako.images.registries import RegistryService
+    from jubako.images.registries.service import RegistryService
     from jubako.networks import NetworkService
     from jubako.system import SystemService
     from jubako.volumes import VolumeService
@@ -78,7 +78,7 @@ class Engine:
     def registries(self) -> RegistryService:
         """Registries: login, logout, search, and lists of manifests."""
         if self._registries is None:
-            from jubako.images.registries import RegistryService
+            from jubako.images.registries.service import RegistryService
 
             self._registries = RegistryService(self.store)
         return self._registries

@@ -494,6 +494,6 @@ def test_a_cut_archive(images: ImageService) -> None:
 def test_documents_in_memory_are_bounded(
     images: ImageService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jubako.images.archive._MAX_DOCUMENTS_BYTES", 1000)
+    monkeypatch.setattr("jubako.images.archives.reading._MAX_DOCUMENTS_BYTES", 1000)
     with pytest.raises(InvalidArgument, match="documents of more than"):
         load(images, tar_of({"a.json": b"{" * 900, "b.json": b"{" * 900}))

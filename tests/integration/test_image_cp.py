@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from jubako.errors import InvalidArgument, JubakoError, NotFound, Unavailable, Unsupported
-from jubako.images import ImageService, saving
+from jubako.images import ImageService
+from jubako.images.archives import saving
 from jubako.images.copying.protocol import MAGIC, Peer
 from jubako.images.copying.receiving import receive
 from jubako.images.copying.sending import send

@@ -13,7 +13,7 @@ import pytest
 
 from jubako import Engine
 from jubako.images.tar import Entry
-from jubako.images.verifying import Finding
+from jubako.images.verifying.verification import Finding
 from tests.fixtures.engine import Jubako
 from tests.fixtures.registry import Registry
 from tests.integration.image_tools import archive, hard, link, seen
@@ -281,7 +281,7 @@ def test_blobs(engine: Engine, pulled: str, remote: Repository) -> None:
     assert not content(engine, digest).exists()
     assert engine.images.verify() == []
     # one whose recipe is known
-    from jubako.images import recipes
+    from jubako.images.content import recipes
 
     recipe = recipes.gzip("zlib", 6, header=blob[:10])
     content(engine, digest).write_bytes(blob[:-1])

@@ -17,7 +17,7 @@ import pytest
 
 from jubako.errors import InvalidArgument, InvalidReference, NotFound, Unauthorized
 from jubako.images import ImageService
-from jubako.images.remote import Login
+from jubako.images.registries.remote import Login
 from jubako.oci import media
 from jubako.oci.digest import Digest
 from jubako.store import Store

@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
-    from jubako.images.blobs import LayerBlobs
-    from jubako.images.content import ContentStore
+    from jubako.images.content.blobs import LayerBlobs
+    from jubako.images.content.store import ContentStore
     from jubako.images.copying.sending import Copied
     from jubako.images.layers.session import Session
     from jubako.images.progress import Progress
     from jubako.images.pulling import Plan, Pulled
     from jubako.images.pushing import Pushed
-    from jubako.images.remote import Login
+    from jubako.images.registries.remote import Login
     from jubako.images.stream import Readable, Writable
-    from jubako.images.verifying import Finding
+    from jubako.images.verifying.verification import Finding
     from jubako.oci.image import ImageConfig
     from jubako.store import Store
 
@@ -60,7 +60,7 @@ class ImageService:
     def content(self) -> ContentStore:
         """The blobs of this root."""
         if self._content is None:
-            from jubako.images.content import ContentStore
+            from jubako.images.content.store import ContentStore
 
             self._content = ContentStore(self.store)
         return self._content
@@ -69,7 +69,7 @@ class ImageService:
     def blobs(self) -> LayerBlobs:
         """What registries call the layers of this root."""
         if self._blobs is None:
-            from jubako.images.blobs import LayerBlobs
+            from jubako.images.content.blobs import LayerBlobs
 
             self._blobs = LayerBlobs(self.store, self.content, self.layers)
         return self._blobs
@@ -171,7 +171,7 @@ class ImageService:
         go too.  Returns what happened, in order: `{"Untagged": name}`, `{"Deleted": digest}`.
         Raises NotFound, Conflict.
         """
-        from jubako.images.removal import remove
+        from jubako.images.removing.removal import remove
 
         return remove(self, reference, force=force, prune=prune)
 
@@ -187,9 +187,9 @@ class ImageService:
 
         filters: dangling, label, label!, reference, unused-for, until; each with a list of values.
         keep: so many of the newest images of each repository stay.  dry_run: nothing is changed.
-        `images.pruning` has the rules.  Raises InvalidArgument.
+        `images.removing.pruning` has the rules.  Raises InvalidArgument.
         """
-        from jubako.images.pruning import prune
+        from jubako.images.removing.pruning import prune
 
         return prune(self, filters or {}, all_unused=all_unused, keep=keep, dry_run=dry_run)
 
@@ -275,7 +275,7 @@ class ImageService:
         instead of this machine's.
         Raises InvalidArgument, IntegrityError, NotFound (platform), KernelError.
         """
-        from jubako.images.loading import load
+        from jubako.images.archives.loading import load
 
         return load(self, stream, platform=platform, progress=progress)
 
@@ -295,7 +295,7 @@ class ImageService:
         platform: `os/arch[/variant]` that all of them have to be for.
         Raises NotFound, IntegrityError (a layer is damaged), KernelError.
         """
-        from jubako.images.saving import save
+        from jubako.images.archives.saving import save
 
         save(self, [*references], out, format=format, since=since, platform=platform)
 
@@ -413,7 +413,7 @@ class ImageService:
         By one HEAD request each, which does not count against the limits of Docker Hub.  Items:
         docs/registries.md.
         """
-        from jubako.images.outdated import outdated
+        from jubako.images.registries.outdated import outdated
 
         return outdated(self, references)
 
@@ -448,7 +448,7 @@ class ImageService:
         repair: make damaged layers again from the kept blobs.
         Raises NotFound, KernelError.
         """
-        from jubako.images.verifying import verify
+        from jubako.images.verifying.verification import verify
 
         return verify(self, references, repair=repair)
 
@@ -465,6 +465,6 @@ class ImageService:
         The methods of this class call it themselves.  thorough: also what is only kept for speed:
         downloads that were interrupted, blobs that the setting `blobs` does not want any more.
         """
-        from jubako.images.garbage import collect
+        from jubako.images.removing.garbage import collect
 
         collect(self, thorough=thorough)

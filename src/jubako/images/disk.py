@@ -42,7 +42,7 @@ def blob_bytes(images: ImageService, digests: Iterable[Digest] | None = None) ->
 
 def partial_bytes(images: ImageService) -> int:
     """Downloads that have not come to their end."""
-    from jubako.images.partial import DIRECTORY
+    from jubako.images.content.partial import DIRECTORY
 
     return tree_bytes(f"{images.store.path}/content/{DIRECTORY}")
 
@@ -52,7 +52,7 @@ def garbage_bytes(images: ImageService) -> int:
 
     In a transaction that removes images it is what comes free with it, also if it is rolled back.
     """
-    from jubako.images.garbage import unnamed_blobs, unused_layers
+    from jubako.images.removing.garbage import unnamed_blobs, unused_layers
 
     known = {diff.partition(":")[2]: size for diff, size in layer_bytes(images).items()}
     directory = f"{images.store.path}/layers"

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 
 from jubako.errors import KernelError
+from jubako.images.content.partial import DIRECTORY
 from jubako.images.layers import INGEST
-from jubako.images.partial import DIRECTORY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

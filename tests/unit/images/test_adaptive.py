@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jubako.images.content.recipes import segmented
 from jubako.images.copying.adaptive import compress, store
-from jubako.images.recipes import segmented
 
 _TEXT = b"words that compress well, " * 400_000  # ten segments
 

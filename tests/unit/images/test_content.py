@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from jubako.errors import IntegrityError, NotFound
-from jubako.images.content import ContentStore
+from jubako.images.content.store import ContentStore
 from jubako.oci.digest import Digest
 
 

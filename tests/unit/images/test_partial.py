@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from jubako.errors import KernelError
-from jubako.images.partial import Partial, remove_abandoned, size_bytes
+from jubako.images.content.partial import Partial, remove_abandoned, size_bytes
 from jubako.oci.digest import Digest
 from jubako.store import Store
 

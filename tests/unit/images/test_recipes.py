@@ -19,8 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jubako.errors import Unsupported
-from jubako.images import recipes
-from jubako.images.recipe_search import find_recipe, is_plain
+from jubako.images.content import recipes
+from jubako.images.content.recipe_search import find_recipe, is_plain
 
 RECIPES = [
     recipes.PLAIN,

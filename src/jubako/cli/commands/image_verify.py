@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from jubako.cli.flags import Call
     from jubako.cli.session import Session
-    from jubako.images.verifying import Finding
+    from jubako.images.verifying.verification import Finding
 
 COMMAND = Command(
     "[OPTIONS] [IMAGE...]",

@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jubako.cli.flags import Call
     from jubako.cli.session import Session
-    from jubako.images.registries import LoggedIn
+    from jubako.images.registries.service import LoggedIn
 
 COMMAND = Command(
     "[OPTIONS] [SERVER]",

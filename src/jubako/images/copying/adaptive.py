@@ -6,7 +6,7 @@ import functools
 import os
 import time
 
-from jubako.images import recipes
+from jubako.images.content import recipes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from jubako.errors import InvalidArgument, JubakoError, Unavailable
-from jubako.images import events, saving
+from jubako.images import events
+from jubako.images.archives import saving
 from jubako.images.copying.adaptive import compress
 from jubako.images.layers.temporary import LOCK
 

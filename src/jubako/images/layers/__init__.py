@@ -265,7 +265,7 @@ class LayerStore:
         Raises IntegrityError if the layer is missing, or at the end if what came does not have the
         digest `diff_id`.
         """
-        from jubako.images.recipes import rechunk
+        from jubako.images.content.recipes import rechunk
         from jubako.images.stream import HashThread
 
         driver = self.layer_driver(self.driver_of(diff_id))

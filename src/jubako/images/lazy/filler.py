@@ -7,7 +7,7 @@ import threading
 from contextlib import suppress
 
 from jubako.errors import IntegrityError
-from jubako.images.partial import Partial
+from jubako.images.content.partial import Partial
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class Filler:
     """Safe for threads.
 
-    partial: the blob as far as it has come (see `images.partial`), from where a part is taken if
-    it is there; else the registry is asked for the part alone.
+    partial: the blob as far as it has come (see `images.content.partial`), from where a part is
+    taken if it is there; else the registry is asked for the part alone.
     """
 
     def __init__(

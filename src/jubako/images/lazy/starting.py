@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from jubako.images import ImageService
     from jubako.images.pulling.layer import Wanted
     from jubako.images.pulling.resolving import Target
-    from jubako.images.remote import Login
+    from jubako.images.registries.remote import Login
     from jubako.store import Store
 
 LOCK = "lazy"

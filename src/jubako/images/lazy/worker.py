@@ -1,8 +1,8 @@
 """The process that fetches: what readers wait for first, and meanwhile all the rest.
 
 The rest comes as in any pull: the blob, from its first byte on, into the file of an interrupted
-pull (see `images.partial`).  When it is complete, the pull's own way makes the layer and the rows
-of it, from what is there; and the image is like any other.
+pull (see `images.content.partial`).  When it is complete, the pull's own way makes the layer and
+the rows of it, from what is there; and the image is like any other.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from functools import partial
 
 from jubako.errors import IntegrityError, InvalidArgument, JubakoError, KernelError, NotFound
 from jubako.images import ImageService
+from jubako.images.content.partial import Partial
 from jubako.images.lazy import layer as layers
 from jubako.images.lazy import places
 from jubako.images.lazy.filler import Filler
@@ -36,12 +37,11 @@ from jubako.images.lazy.guardian import (
     report,
 )
 from jubako.images.lazy.rest import Rest, Waiting
-from jubako.images.partial import Partial
 from jubako.images.pulling.layers import LayerFetcher
 from jubako.images.pulling.recording import record
-from jubako.images.pulling.reporting import Reporter
 from jubako.images.pulling.resolving import Resolver
-from jubako.images.remote import Login, open_client
+from jubako.images.registries.remote import Login, open_client
+from jubako.images.reporting import Reporter
 from jubako.linux import fanotify
 from jubako.oci.digest import Digest
 from jubako.oci.reference import parse

@@ -7,10 +7,10 @@
       partial    what of a blob has come so far
     recording    rows, names, blobs: an image that is there
     planning     what a pull would do
-    reporting    how far it is, in Docker's words
 
 Whenever it is killed: before a layer's rows are written its bytes are in `content/.partial` (see
-`images.partial`), after that the layer is there; the image has all or none of its rows and names.
+`images.content.partial`), after that the layer is there; the image has all or none of its rows and
+names.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from contextlib import suppress
 from functools import partial
 
 from jubako.errors import InvalidArgument, JubakoError, KernelError, Unsupported
-from jubako.images.pulling import reporting
+from jubako.images import reporting
 from jubako.images.pulling.layers import LayerFetcher
 from jubako.images.pulling.planning import Plan, PlannedLayer, make_plan
 from jubako.images.pulling.recording import is_complete, record
-from jubako.images.pulling.reporting import Reporter
 from jubako.images.pulling.resolving import Resolver
-from jubako.images.remote import open_client
+from jubako.images.registries.remote import open_client
+from jubako.images.reporting import Reporter
 from jubako.oci.reference import parse
 from jubako.store import point, settings
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from jubako.images.layers.session import Session
     from jubako.images.progress import Progress
     from jubako.images.pulling.resolving import Target
-    from jubako.images.remote import Login
+    from jubako.images.registries.remote import Login
     from jubako.oci.digest import Digest
     from jubako.oci.reference import Reference
     from jubako.registry.headers import Quota

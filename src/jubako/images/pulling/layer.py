@@ -11,8 +11,8 @@ from __future__ import annotations
 import threading
 
 from jubako.errors import IntegrityError, InvalidArgument, KernelError
+from jubako.images import reporting
 from jubako.images.compression import HEADER_BYTES, window_bytes
-from jubako.images.pulling import reporting
 from jubako.images.stream import LayerStream, Prefetch, peek
 from jubako.store import point
 
@@ -20,10 +20,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from jubako.images.content.partial import Partial
     from jubako.images.layers.session import Session, StagedLayer
-    from jubako.images.partial import Partial
     from jubako.images.pulling.memory import Memory
-    from jubako.images.pulling.reporting import Reporter
+    from jubako.images.reporting import Reporter
     from jubako.images.stream import Buffer
     from jubako.oci.digest import Digest
     from jubako.oci.manifest import Descriptor

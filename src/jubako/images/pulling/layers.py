@@ -11,9 +11,9 @@ import queue
 import time
 
 from jubako.errors import JubakoError
-from jubako.images.blobs import Blob
-from jubako.images.partial import Partial
-from jubako.images.pulling import reporting
+from jubako.images import reporting
+from jubako.images.content.blobs import Blob
+from jubako.images.content.partial import Partial
 from jubako.images.pulling.layer import QUEUES, LayerFetch
 from jubako.images.pulling.memory import Memory
 from jubako.store import point
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from jubako.images import ImageService
     from jubako.images.layers.session import Session
     from jubako.images.pulling.layer import OpenBlob, Wanted
-    from jubako.images.pulling.reporting import Reporter
+    from jubako.images.reporting import Reporter
 
 # What waits in all queues together: with the interpreter, TLS and the pieces that the threads work
 # on a pull stays below 150 MB.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from jubako.images.partial import Partial
+from jubako.images.content.partial import Partial
 from jubako.images.records import tag_name
 
 TYPE_CHECKING = False

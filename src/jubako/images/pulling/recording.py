@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jubako.images import events, records
-from jubako.images.partial import settle
+from jubako.images.content.partial import settle
 from jubako.store import point
 
 TYPE_CHECKING = False

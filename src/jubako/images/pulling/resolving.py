@@ -16,7 +16,7 @@ from jubako.errors import (
 )
 from jubako.images.config_check import MAX_CONFIG_BYTES, parse_config
 from jubako.images.pulling.layer import Wanted
-from jubako.images.remote import read_blob
+from jubako.images.registries.remote import read_blob
 from jubako.oci import platform as platforms
 from jubako.oci.digest import Digest
 from jubako.oci.manifest import MAX_MANIFEST_BYTES, Index, Manifest, choose, parse

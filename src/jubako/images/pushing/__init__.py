@@ -18,10 +18,10 @@ from jubako.images import events, records
 from jubako.images.layers.temporary import LOCK
 from jubako.images.lazy.places import refuse_arriving
 from jubako.images.platform_check import require_platform
-from jubako.images.pulling.reporting import Reporter
 from jubako.images.pushing.blobs import Sender
 from jubako.images.pushing.manifests import Prepared, came_with, new_manifest
-from jubako.images.remote import open_client
+from jubako.images.registries.remote import open_client
+from jubako.images.reporting import Reporter
 from jubako.oci.digest import Digest
 from jubako.oci.reference import parse
 from jubako.store import point
@@ -30,7 +30,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jubako.images import ImageService
     from jubako.images.progress import Progress
-    from jubako.images.remote import Login
+    from jubako.images.registries.remote import Login
     from jubako.oci.reference import Reference
 
 

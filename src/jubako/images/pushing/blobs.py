@@ -5,9 +5,9 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 from jubako.errors import IntegrityError, NotFound
-from jubako.images.blobs import Blob
-from jubako.images.pulling.reporting import short
+from jubako.images.content.blobs import Blob
 from jubako.images.pushing.sources import Kept, Known, Made
+from jubako.images.reporting import short
 from jubako.oci import media
 from jubako.oci.digest import Digest
 from jubako.store import settings
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from jubako.images import ImageService
-    from jubako.images.pulling.reporting import Reporter
     from jubako.images.pushing.manifests import Prepared
     from jubako.images.pushing.sources import Source
+    from jubako.images.reporting import Reporter
     from jubako.oci.reference import Reference
     from jubako.registry import Client
 

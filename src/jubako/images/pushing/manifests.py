@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jubako.images import ImageService
-    from jubako.images.blobs import Blob
+    from jubako.images.content.blobs import Blob
 
 _DOCKER_TYPES = {"gzip": media.DOCKER_LAYER_GZIP}
 _OCI_TYPES = {

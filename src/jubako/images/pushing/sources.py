@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 
-from jubako.images import recipes
-from jubako.images.blobs import Blob
+from jubako.images.content import recipes
+from jubako.images.content.blobs import Blob
 from jubako.oci import media
 from jubako.oci.digest import Digest
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Protocol
 
-    from jubako.images.content import ContentStore
+    from jubako.images.content.store import ContentStore
 
     Buffer = bytes | memoryview
 

@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from jubako.images.content import ContentStore
+    from jubako.images.content.store import ContentStore
     from jubako.images.layers import LayerStore
     from jubako.images.layers.erofs.build import Layer
     from jubako.oci.digest import Digest

@@ -104,7 +104,7 @@ def _leave_trace(images: ImageService) -> None:
 
 
 def _remove_partial(images: ImageService, thorough: bool) -> None:
-    from jubako.images import partial
+    from jubako.images.content import partial
 
     partial.remove_abandoned(images.store, 0 if thorough else partial.MAX_AGE_S)
 

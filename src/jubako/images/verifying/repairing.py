@@ -5,7 +5,7 @@ from __future__ import annotations
 from jubako.errors import IntegrityError, JubakoError, NotFound
 from jubako.images import records
 from jubako.images.stream import LayerStream
-from jubako.images.verifying import BLOB, CONFIG, LAYER, LAYERS, MANIFEST, ORPHAN
+from jubako.images.verifying.verification import BLOB, CONFIG, LAYER, LAYERS, MANIFEST, ORPHAN
 from jubako.oci.digest import Digest
 
 TYPE_CHECKING = False
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from jubako.images import ImageService
     from jubako.images.layers.session import Session
-    from jubako.images.verifying import Finding
+    from jubako.images.verifying.verification import Finding
 
     Buffer = bytes | memoryview
 

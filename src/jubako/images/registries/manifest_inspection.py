@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from jubako.errors import IntegrityError, InvalidArgument, NotFound
 from jubako.images.config_check import MAX_CONFIG_BYTES
-from jubako.images.manifest_lists import Entry, index_bytes, index_json
-from jubako.images.remote import read_blob
+from jubako.images.registries.manifest_lists import Entry, index_bytes, index_json
+from jubako.images.registries.remote import read_blob
 from jubako.oci import platform as platforms
 from jubako.oci.digest import Digest
 from jubako.oci.documents import parse_json

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from jubako.errors import InvalidArgument
-from jubako.images.manifest_lists import Entry, index_bytes
-from jubako.images.registries import PushedList
+from jubako.images.registries.manifest_lists import Entry, index_bytes
+from jubako.images.registries.service import PushedList
 from jubako.oci import media
 from jubako.oci.reference import Reference
 

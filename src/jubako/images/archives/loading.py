@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jubako.errors import IntegrityError, InvalidArgument, InvalidReference, NotFound
 from jubako.images import events, records
-from jubako.images.archive import Archive
+from jubako.images.archives.reading import Archive
 from jubako.images.config_check import parse_config
 from jubako.images.platform_check import require_platform
 from jubako.oci import manifest, media

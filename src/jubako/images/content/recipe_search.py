@@ -13,7 +13,8 @@ import os
 import time
 
 from jubako.errors import InvalidArgument, KernelError, Unsupported
-from jubako.images import compression, recipes
+from jubako.images import compression
+from jubako.images.content import recipes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from jubako.errors import Conflict, InvalidArgument, InvalidReference, NotFound
-from jubako.images.remote import open_client
+from jubako.images.registries.remote import open_client
 from jubako.oci import platform as platforms
 from jubako.oci.reference import DEFAULT_DOMAIN, Reference
 from jubako.oci.reference import parse as parse_reference
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
-    from jubako.images.manifest_lists import ManifestLists
+    from jubako.images.registries.manifest_lists import ManifestLists
     from jubako.registry.client import Client
     from jubako.store import Store
 
@@ -156,7 +156,7 @@ class RegistryService:
         insecure: the registry may be reached by http and without a known certificate.
         Raises NotFound (`no such manifest: x`) and what a pull raises.
         """
-        from jubako.images import manifest_inspection as inspection
+        from jubako.images.registries import manifest_inspection as inspection
 
         reference = _normalised(manifest)
         lists = self._lists()
@@ -184,7 +184,7 @@ class RegistryService:
         amend: a list of that name may exist already.  After a failure nothing has changed.
         Raises Conflict, NotFound, InvalidArgument (one of them is a list itself).
         """
-        from jubako.images import manifest_inspection as inspection
+        from jubako.images.registries import manifest_inspection as inspection
 
         try:
             name = _normalised(manifest_list)
@@ -257,7 +257,7 @@ class RegistryService:
         InvalidArgument (an entry of another registry or without a platform), and what a push
         raises.
         """
-        from jubako.images.manifest_pushing import push_list
+        from jubako.images.registries.manifest_pushing import push_list
 
         name = _normalised(manifest_list)
         lists = self._lists()
@@ -277,7 +277,7 @@ class RegistryService:
             raise NotFound(f"No such manifest: {name}", subject=manifest_list)
 
     def _lists(self) -> ManifestLists:
-        from jubako.images.manifest_lists import ManifestLists
+        from jubako.images.registries.manifest_lists import ManifestLists
 
         return ManifestLists(f"{DockerConfig().directory}/manifests")
 

@@ -19,7 +19,7 @@ from jubako.errors import Conflict, InvalidArgument, NotFound
 from jubako.golang.filters import boolean, check_names
 from jubako.images import disk, events, records
 from jubako.images.listing import glob, has_labels, matches
-from jubako.images.removal import Removal
+from jubako.images.removing.removal import Removal
 from jubako.images.times import parse_ns, parse_until
 from jubako.oci.reference import parse
 from jubako.store import point

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from jubako.images import ImageService
-    from jubako.images.blobs import Blob
+    from jubako.images.content.blobs import Blob
     from jubako.oci.digest import Digest
     from jubako.store import Store
 

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 from jubako.errors import JubakoError, NotFound
-from jubako.images.remote import open_client
+from jubako.images.registries.remote import open_client
 from jubako.oci.reference import parse
 
 TYPE_CHECKING = False

@@ -19,7 +19,7 @@ import os
 import time
 
 from jubako.errors import IntegrityError, KernelError, NotFound
-from jubako.images import recipes
+from jubako.images.content import recipes
 from jubako.oci.digest import Digest
 from jubako.store import settings
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator
 
-    from jubako.images.content import ContentStore
+    from jubako.images.content.store import ContentStore
     from jubako.images.layers import LayerStore
     from jubako.store import Store
 
@@ -87,7 +87,7 @@ class LayerBlobs:
         return self.policy == "keep" or (self.policy == "rebuild" and not recipe)
 
     def _find_recipe(self, path: str) -> str:
-        from jubako.images.recipe_search import find_recipe, is_plain
+        from jubako.images.content.recipe_search import find_recipe, is_plain
 
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

@@ -10,9 +10,9 @@ import os
 
 from jubako.errors import IntegrityError, NotFound
 from jubako.images import records
-from jubako.images.checking import Checker, Damage
 from jubako.images.layers.temporary import temporary_directory
 from jubako.images.lazy.places import is_arriving, refuse_arriving
+from jubako.images.verifying.checking import Checker, Damage
 from jubako.linux.removal import remove_tree
 from jubako.oci.digest import Digest
 
@@ -56,7 +56,7 @@ class Finding:
 
 def verify(images: ImageService, references: Sequence[str], *, repair: bool) -> list[Finding]:
     """See `ImageService.verify`."""
-    from jubako.images.repairing import Repair
+    from jubako.images.verifying.repairing import Repair
 
     chosen = [images.resolve(reference) for reference in references]
     for image_id in chosen:
@@ -181,7 +181,7 @@ class _Verification:
             return [finding for finding in pool.map(run, self._checks) if finding is not None]
 
     def _orphans(self) -> list[Finding]:
-        from jubako.images.garbage import orphans
+        from jubako.images.removing.garbage import orphans
 
         damage = Damage("no image needs it")
         return [Finding(ORPHAN, subject, [], damage) for subject in orphans(self._images)]

@@ -1,0 +1,1 @@
+"""Images as files: archives read, loaded and saved."""

@@ -1,0 +1,1 @@
+"""Images that go: by name, by age, and what nobody refers to any more."""
