@@ -158,7 +158,7 @@ def test_every_step_is_in_the_table(repository: Path) -> None:
     found = {
         name for path in sources for name in re.findall(r'\bpoint\("(.+?)"\)', path.read_text())
     }
-    # Of pulls and pushes: test_pull_kills.py; of repairs: test_image_verify.py; test_lazy_faults.py.
+    # Their cases: test_pull_kills.py, test_image_verify.py, test_lazy_faults.py.
     elsewhere = ("images.pull.", "images.push.", "images.verify.", "images.lazy.")
     found = {name for name in found if not name.startswith(elsewhere)}
     assert found == {point.partition(":")[0] for _, point in CASES}
