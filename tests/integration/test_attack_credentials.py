@@ -158,7 +158,7 @@ def test_a_redirect_and_back(
 
 def test_a_foreign_layer(
     scheme: str, engine: Engine, bad_registry: BadRegistry, evil: BadRegistry
-) -> None:  # noqa: E501
+) -> None:
     """CVE-2020-15157: a manifest that names a URL for a layer, which asks for a login."""
     data = bytes(1024)
     image = bad_registry.add_image("app", [data], compress="plain")
