@@ -9,6 +9,7 @@ import stat
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -187,8 +188,8 @@ def test_it_is_what_the_mount_shows(images: ImageService, upper: Path, with_uppe
 def test_what_shows(images: ImageService, upper: Path) -> None:
     """The rules of layers once more in words, so that the two may not be wrong together."""
     found = describe(told(images, upper))
-    content = {name: item["content"] for name, item in found.items()}
-    assert content["a/one"].startswith(b"other content")  # type: ignore[attr-defined]  # of a file: bytes
+    content: dict[str, Any] = {name: item["content"] for name, item in found.items()}
+    assert content["a/one"].startswith(b"other content")
     assert content["a/same"] == b"1" * 3000
     assert content["becomes-a-directory/x"] == b"below"
     assert content["becomes-a-file"] == b"a file"
@@ -202,7 +203,7 @@ def test_what_shows(images: ImageService, upper: Path) -> None:
     assert not {"a/two", "b-same", "a/link"} & set(found)
     assert found["a"]["mode"] == 0o755  # the writable directory's, which is above the layers
     assert found["a/large"]["device"] == (4000, 70_000)
-    assert len(content["sparse"]) == 8 << 20  # type: ignore[arg-type]  # of a file: bytes
+    assert len(content["sparse"]) == 8 << 20
     assert content["holes"] == bytes(4 << 20) + b"data" + bytes((1 << 20) - 4)
     assert SYMLINK == found["a/long"]["type"] and found["a/long"]["link"] == "x" * 300
 

@@ -193,6 +193,10 @@ def running(
     wait(lambda: not helpers(Path(engine.store.path)), "the helper has not ended")
 
 
+def wait_until_gone(root: Path, pid: int) -> None:
+    wait(lambda: pid not in helpers(root), "the worker has not died")
+
+
 def small_is_right(jubako: Jubako) -> bool:
     out = jubako("exec", "one", "sha256sum", "/etc/small", timeout_s=20)
     return out.stdout.split()[:1] == [digest_of(SMALL).partition(":")[2]]
@@ -267,7 +271,7 @@ def test_a_worker_that_dies_again_and_again_leaves_errors_and_no_zeros(
         if len(pids) < 2:
             break
         os.kill(pids[1], signal.SIGKILL)
-        wait(lambda pids=pids: pids[1] not in helpers(root), "the worker has not died")  # type: ignore[misc]
+        wait_until_gone(root, pids[1])
         time.sleep(0.5)
     failed = jubako("exec", "one", "cat", "/etc/small")
     assert failed.status != 0 and failed.stdout == ""

@@ -7,10 +7,11 @@ import socket
 import ssl
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -83,14 +84,21 @@ def _pump(source: socket.socket, target: socket.socket) -> None:
         target.shutdown(socket.SHUT_WR)
 
 
+def _one_blob(path: str) -> tuple[int, dict[str, str], bytes]:
+    if "/blobs/" in path:
+        return 200, {}, b"from here"
+    return 404, {}, b""
+
+
 class _Server(ThreadingHTTPServer):
+    """respond: what it answers to a path; tests put their own there."""
+
     daemon_threads = False
     seen: list[tuple[str, str, dict[str, str]]]
 
-    def respond(self, path: str) -> tuple[int, dict[str, str], bytes]:
-        if "/blobs/" in path:
-            return 200, {}, b"from here"
-        return 404, {}, b""
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.respond: Callable[[str], tuple[int, dict[str, str], bytes]] = _one_blob
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Clients that hang up are the point."""
@@ -186,7 +194,7 @@ def test_from_https_nothing_leads_to_http(tmp_path: Path) -> None:
     context, *_ = tls_context(tmp_path)
     with server() as plain, server(context=context) as found:
         target = f"http://127.0.0.1:{plain.server_address[1]}/v2/x/blobs/y"
-        found.respond = lambda path: (307, {"Location": target}, b"")  # type: ignore[method-assign]
+        found.respond = lambda path: (307, {"Location": target}, b"")
         with open_client(hosts=Hosts(cert_directories=[])) as client:
             repository = repository_of(client, f"127.0.0.1:{found.server_address[1]}/x")
             with pytest.raises(Unavailable, match="a redirect from https to http"):
@@ -233,8 +241,8 @@ def test_a_certificate_of_ours_is_shown(tmp_path: Path) -> None:
 def test_a_foreign_layer_is_fetched_from_where_it_is() -> None:
     kind = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
     with server() as found:
-        found.respond = (  # type: ignore[method-assign]
-            lambda path: (200, {}, b"from here") if path == "/foreign" else (404, {}, b"")
+        found.respond = lambda path: (
+            (200, {}, b"from here") if path == "/foreign" else (404, {}, b"")
         )
         host = f"127.0.0.1:{found.server_address[1]}"
         urls = ("http://reg.example/x", "file:///etc/passwd", f"http://{host}/foreign")
