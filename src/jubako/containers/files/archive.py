@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 from jubako.containers.events import report
 from jubako.containers.files.diff import made_by_engine
+from jubako.images.stream import Prefetch
 from jubako.oci.reference import parse
 from jubako.store import point
 
@@ -25,8 +28,10 @@ def export(services: Services, container: Container, out: BinaryIO) -> None:
     diff_ids = services.images.diff_ids(container.image_id)
     upper = f"{services.directory(container.id)}/upper"
     with services.images.layers.stack_tar(diff_ids, upper) as tar:
-        for piece in tar:
-            out.write(piece)
+        # Files are read while those before them are written.
+        with closing(Prefetch(tar, patient=True)) as pieces:
+            for piece in pieces:
+                out.write(piece)
 
 
 def commit(

@@ -15,11 +15,13 @@ and `load` look for the file of a layer only if they do not have the layer.
 from __future__ import annotations
 
 import json
+from contextlib import closing
 
 from jubako.errors import InvalidArgument, NotFound
 from jubako.images import events, records
 from jubako.images.lazy.places import refuse_arriving
 from jubako.images.platform_check import require_platform
+from jubako.images.stream import Prefetch
 from jubako.images.tar import Entry, TarWriter
 from jubako.oci import media
 from jubako.oci.digest import Digest
@@ -109,8 +111,10 @@ def save(
     # The shared lock keeps the layers from being deleted while they are read.
     with images.store.lock("layers", shared=True):
         saved = choose(images, references, platform)
-        for piece in archive(images, saved, format, there):
-            out.write(piece)
+        # Layers are read while what was read before is written.
+        with closing(Prefetch(archive(images, saved, format, there), patient=True)) as pieces:
+            for piece in pieces:
+                out.write(piece)
         for image in saved:
             events.emit_saved(images.store, image.id)
 
@@ -171,7 +175,7 @@ def archive(
     format: str = "docker",
     leave_out: frozenset[str] = frozenset(),
 ) -> Iterator[Buffer]:
-    """The archive of images, in pieces that are valid until the next step.
+    """The archive of images, in pieces that nobody changes any more.
 
     leave_out: diff IDs of layers that whoever reads it has.  The others may not go away meanwhile.
     """

@@ -49,7 +49,6 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 INGEST = ".ingest"
-_PIECE_BYTES = 1 << 20
 MAX_LAYERS = 500  # of one overlay mount (OVL_MAX_STACK in the kernel)
 
 # What overlayfs takes as a lower directory, by the driver that made the layer.
@@ -258,21 +257,19 @@ class LayerStore:
 
     # --- tar -------------------------------------------------------------------------------------
 
-    def archive(self, diff_id: str) -> Iterator[bytes]:
+    def archive(self, diff_id: str) -> Iterator[Buffer]:
         """The layer's exact tar, in pieces of a megabyte.
 
         It is hashed on a thread beside: iterate to the end, or close it.
         Raises IntegrityError if the layer is missing, or at the end if what came does not have the
         digest `diff_id`.
         """
-        from jubako.images.content.recipes import rechunk
         from jubako.images.stream import HashThread
 
         driver = self.layer_driver(self.driver_of(diff_id))
         hashing = HashThread()
         try:
-            # The driver `overlay` gives thousands of small pieces, each too small for a thread.
-            for piece in rechunk(driver.archive(self.path(diff_id)), _PIECE_BYTES):
+            for piece in driver.archive(self.path(diff_id)):
                 hashing.update(piece)
                 yield piece
             found = hashing.digest()

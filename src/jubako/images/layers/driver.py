@@ -31,7 +31,10 @@ class LayerDriver(Protocol):
         ...
 
     def archive(self, directory: str) -> Iterator[bytes | memoryview]:
-        """The tar that was unpacked, bit for bit.  Raises IntegrityError, KernelError."""
+        """The tar that was unpacked, bit for bit, in pieces of 1 MiB that nobody changes any more.
+
+        Raises IntegrityError, KernelError.
+        """
         ...
 
     def make_durable(self, directories: Sequence[str]) -> None:

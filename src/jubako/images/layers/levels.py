@@ -58,6 +58,7 @@ if TYPE_CHECKING:
         def close(self) -> None: ...
 
 
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ_BYTES = 1 << 20
 _ZEROS = bytes(1 << 16)
 _FILE_TYPES = {
@@ -71,10 +72,14 @@ _FILE_TYPES = {
 
 
 class DirectoryLevel:
-    """A container's writable directory, maybe of one that runs, or a layer that was unpacked."""
+    """A container's writable directory, or a layer that was unpacked.
 
-    def __init__(self, directory: str):
+    changing: somebody may be writing to it.
+    """
+
+    def __init__(self, directory: str, *, changing: bool):
         self._root = os.open(directory, DIRECTORY_FLAGS)
+        self._changing = changing
         self._parent = -1  # the directory in which was looked last
         self._path: bytes | None = None
         self._file_fd = -1  # the file that was told of last
@@ -99,26 +104,15 @@ class DirectoryLevel:
     def names(self, path: bytes, number: int) -> list[Name]:
         found: list[Name] = []
         try:
-            names = os.listdir(self._open(path))
+            with os.scandir(self._open(path)) as entries:
+                for entry in entries:
+                    kind = _kind(entry)
+                    if kind is not None:
+                        found.append((os.fsencode(entry.name), *kind))
         except OSError as exc:
-            if exc.errno in VANISHED:  # the container may be running
-                return found
-            raise
-        for name in names:
-            status = self._status(path, os.fsencode(name))
-            if status is not None:
-                file_type = _FILE_TYPES.get(stat.S_IFMT(status.st_mode))
-                if file_type is not None:  # sockets are left out, as by Docker
-                    found.append((os.fsencode(name), file_type, int(whiteout.is_device(status))))
+            if exc.errno not in VANISHED:  # the container may be running
+                raise
         return found
-
-    def _status(self, path: bytes, name: bytes) -> os.stat_result | None:
-        try:
-            return os.stat(name, dir_fd=self._open(path), follow_symlinks=False)
-        except OSError as exc:
-            if exc.errno in VANISHED:
-                return None
-            raise
 
     def is_whiteout(self, path: bytes, name: Name) -> bool:
         return bool(name[2])
@@ -147,9 +141,13 @@ class DirectoryLevel:
         self, path: bytes, name: bytes, shown: bytes
     ) -> tuple[Entry, Hashable, Iterable[Buffer]] | None:
         self._close_file()
-        fd = open_file(self._open(path), name)
-        if fd is None:
-            return None
+        parent = self._open(path)
+        if self._changing:
+            fd = open_file(parent, name)
+            if fd is None:
+                return None
+        else:
+            fd = os.open(name, _FILE, dir_fd=parent)
         self._file_fd = fd
         status = os.fstat(fd)
         entry = entry_of(shown, status, fd, b"")
@@ -162,6 +160,24 @@ class DirectoryLevel:
         if self._file_fd >= 0:
             os.close(self._file_fd)
             self._file_fd = -1
+
+
+def _kind(entry: os.DirEntry[str]) -> tuple[int, int] | None:
+    """The file type and whether it is a whiteout; None: it is not told.  Most need no stat(2)."""
+    if entry.is_file(follow_symlinks=False):
+        return format.FILE, 0
+    if entry.is_dir(follow_symlinks=False):
+        return format.DIRECTORY, 0
+    if entry.is_symlink():
+        return format.SYMLINK, 0
+    try:
+        status = entry.stat(follow_symlinks=False)
+    except OSError as exc:
+        if exc.errno in VANISHED:
+            return None
+        raise
+    file_type = _FILE_TYPES.get(stat.S_IFMT(status.st_mode))  # sockets are left out, as by Docker
+    return None if file_type is None else (file_type, int(whiteout.is_device(status)))
 
 
 def _identity(status: os.stat_result) -> Hashable:

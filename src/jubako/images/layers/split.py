@@ -20,6 +20,8 @@ from __future__ import annotations
 import os
 import struct
 import zlib
+from contextlib import ExitStack
+from io import BytesIO
 
 from jubako.errors import IntegrityError, KernelError
 from jubako.linux.atomic import write_all
@@ -40,6 +42,8 @@ _LENGTH = struct.Struct("<I")
 _PIECE = struct.Struct("<QQ")
 _FLUSH_BYTES = 1 << 18
 _READ_BYTES = 1 << 20
+_FILE = os.O_RDONLY | os.O_NOCTTY | os.O_NOFOLLOW | os.O_CLOEXEC
+_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class SplitWriter:
@@ -182,41 +186,99 @@ def rewrite(path: str, rename: Callable[[int, bytes], bytes]) -> None:
     os.rename(new, path)
 
 
-def assemble(directory: str) -> Iterator[Buffer]:
-    """The archive of the layer in `directory`, in pieces.
+def assemble(directory: str) -> Iterator[memoryview]:
+    """The archive of the layer in `directory`, in pieces of 1 MiB; the last may be shorter.
 
-    A view is valid until the next step.  Raises IntegrityError if a file is missing or has another
+    Nobody changes a piece any more.  Raises IntegrityError if a file is missing or has another
     size; whether the bytes are right is for the caller to check with the diff ID.
     """
-    roots: dict[bool, int] = {}
-    buffer = memoryview(bytearray(_READ_BYTES))
     try:
-        roots[False] = os.open(f"{directory}/diff", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        for kind, length, data, pieces in records(f"{directory}/{FILE_NAME}"):
-            if kind == b"R":
-                yield data
-                continue
-            shadowed = data[:1] == b"\0"
-            if shadowed and True not in roots:
-                flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-                roots[True] = os.open(f"{directory}/shadowed", flags)
-            name = os.fsdecode(data[1:] if shadowed else data)
-            fd = open_in_root(roots[shadowed], name, os.O_RDONLY | os.O_NOCTTY | os.O_NOFOLLOW)
-            try:
-                for offset, size in pieces or ((0, length),):
-                    os.lseek(fd, offset, os.SEEK_SET)
-                    while size:
-                        count = os.readv(fd, [buffer[: min(size, _READ_BYTES)]])
-                        if not count:
-                            raise IntegrityError(f"layer {directory}: {name} is too short")
-                        yield buffer[:count]
-                        size -= count
-            finally:
-                os.close(fd)
+        with ExitStack() as stack:
+            files = stack.enter_context(_Files(directory))
+            piece, at = memoryview(bytearray(_READ_BYTES)), 0
+            for read, size in _parts(directory, files):
+                while size:
+                    count = read(piece[at : at + size])
+                    size -= count
+                    at += count
+                    if at == _READ_BYTES:
+                        yield piece
+                        piece, at = memoryview(bytearray(_READ_BYTES)), 0
+            if at:
+                yield piece[:at]
     except KernelError:
         raise
     except OSError as exc:
         raise KernelError.from_oserror("read layer", exc, path=directory) from exc
-    finally:
-        for fd in roots.values():
-            os.close(fd)
+
+
+def _parts(directory: str, files: _Files) -> Iterator[tuple[Callable[[memoryview], int], int]]:
+    """What the archive consists of, each with its size; the function reads some of it."""
+    for kind, length, data, pieces in records(f"{directory}/{FILE_NAME}"):
+        if kind == b"R":
+            yield BytesIO(data).readinto, length
+            continue
+        files.open(data)
+        for offset, size in pieces or ((0, length),):
+            files.seek(offset)
+            yield files.read, size
+
+
+class _Files:
+    """The files of an unpacked layer, one at a time, as the recipe names them."""
+
+    def __init__(self, directory: str):
+        self._directory = directory
+        self._name = b""
+        self._fd = -1
+        self._parent_name: bytes | None = None
+        self._parent = -1  # neighbours in an archive are mostly neighbours on the disk
+
+    def __enter__(self) -> _Files:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._close()
+        self._leave()
+
+    def open(self, name: bytes) -> None:
+        """Go on to another file.  Raises OSError."""
+        self._close()
+        parent, _, base = name.rpartition(b"/")
+        if not parent and name[:1] == b"\0":
+            parent, base = b"\0", name[1:]
+        if parent != self._parent_name:
+            self._enter(parent)
+        self._fd = os.open(base, _FILE, dir_fd=self._parent)
+        self._name = name
+
+    def seek(self, offset: int) -> None:
+        os.lseek(self._fd, offset, os.SEEK_SET)
+
+    def read(self, view: memoryview) -> int:
+        count = os.readv(self._fd, [view])
+        if not count:
+            name = os.fsdecode(self._name.lstrip(b"\0"))
+            raise IntegrityError(f"layer {self._directory}: {name} is too short")
+        return count
+
+    def _enter(self, name: bytes) -> None:
+        self._leave()
+        shadowed = name[:1] == b"\0"
+        top = os.open(f"{self._directory}/{'shadowed' if shadowed else 'diff'}", _DIRECTORY)
+        try:
+            below = os.fsdecode(name[1:] if shadowed else name)
+            self._parent = open_in_root(top, below or ".", _DIRECTORY)
+            self._parent_name = name
+        finally:
+            os.close(top)
+
+    def _close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _leave(self) -> None:
+        if self._parent >= 0:
+            os.close(self._parent)
+            self._parent, self._parent_name = -1, None

@@ -31,7 +31,7 @@ _TOGETHER_BYTES = 1 << 18  # small files are written together
 
 
 class StackTar:
-    """An iterable of buffers, each valid until the next step; a context manager.
+    """An iterable of buffers, which nobody changes any more; a context manager.
 
     stack: the layers, the topmost first.  upper: a directory above them, or None.
     Names are sorted, there is no entry for the root, sockets are left out, as in `TreeTar`.
@@ -43,12 +43,12 @@ class StackTar:
         self._what = ", ".join(layer.directory for layer in stack)
         try:
             if upper is not None:
-                self._levels.append(DirectoryLevel(upper))
+                self._levels.append(DirectoryLevel(upper, changing=True))
             for layer in stack:
-                indexed = layer.driver == "erofs"
-                self._levels.append(
-                    IndexLevel(layer.directory) if indexed else DirectoryLevel(layer.tree)
-                )
+                if layer.driver == "erofs":
+                    self._levels.append(IndexLevel(layer.directory))
+                else:
+                    self._levels.append(DirectoryLevel(layer.tree, changing=False))
         except BaseException as exc:
             self.close()
             self._explain(exc)

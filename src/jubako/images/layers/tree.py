@@ -311,14 +311,12 @@ def _mark(name: bytes) -> Entry:
 
 def content(fd: int, entry: Entry) -> Iterator[Buffer]:
     for offset, length in entry.segments or ((0, entry.size),):
-        if not length:
-            continue
-        os.lseek(fd, offset, os.SEEK_SET)
         while length:
-            piece = os.read(fd, min(length, _CHUNK_BYTES))
+            piece = os.pread(fd, min(length, _CHUNK_BYTES), offset)
             if not piece:
                 # It shrank while it was read: the header's promise is kept with zeros.
                 piece = bytes(min(length, _CHUNK_BYTES))
+            offset += len(piece)
             length -= len(piece)
             yield piece
 
