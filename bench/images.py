@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -80,20 +81,17 @@ FILES = Sample("files", "an image of 100,000 small files", _ALL)
 SAMPLES = (DEBIAN, LAYERS, FILES)
 _FILES = 100_000
 _LAYERS = 60
-_FILES_IN_LAYER = 150
-_BYTES_IN_LAYER_FILE = 16_000
+_BYTES_IN_FILE = 1_000
 
 
 def make_samples() -> list[Sample]:
-    """The images, each made once a machine."""
+    """The images, each made once a machine; the files of all have Debian's content."""
     make_debian(DEBIAN.layer)
-    _once(FILES.layer, lambda path: _make_tar(path, "data", _FILES, 1_000))
     make_archive([DEBIAN.layer], DEBIAN)
+    _once(FILES.layer, _make_small_files)
     make_archive([FILES.layer], FILES)
     if not LAYERS.archive.exists():
-        layers = [CACHE / f"layer-{number}.tar" for number in range(_LAYERS)]
-        for number, layer in enumerate(layers):
-            _make_tar(layer, f"data/{number}", _FILES_IN_LAYER, _BYTES_IN_LAYER_FILE)
+        layers = _split(DEBIAN.layer, _LAYERS)
         make_archive(layers, LAYERS)
         for layer in layers:
             layer.unlink()
@@ -128,13 +126,25 @@ def make_archive(layers: list[Path], sample: Sample) -> None:
     _once(sample.archive, write)
 
 
-def _make_tar(path: Path, directory: str, files: int, size_bytes: int) -> None:
-    """A tar of files whose content is different and can be compressed as text can."""
-    with tarfile.open(path, "w") as tar:
-        for number in range(files):
-            line = hashlib.sha256(f"{directory} {number}".encode()).hexdigest().encode()
-            data = b"".join(line[at % 60 :] + b"\n" for at in range(size_bytes // 32 + 1))
-            _add(tar, f"{directory}/{number // 100}/{number}", data[:size_bytes])
+def _make_small_files(path: Path) -> None:
+    """A tar of small files, a hundred in a directory."""
+    with DEBIAN.layer.open("rb") as source, tarfile.open(path, "w") as tar:
+        step = DEBIAN.layer.stat().st_size // _FILES
+        for number in range(_FILES):
+            data = os.pread(source.fileno(), _BYTES_IN_FILE, number * step)
+            _add(tar, f"data/{number // 100}/{number}", data)
+
+
+def _split(path: Path, amount: int) -> list[Path]:
+    """The regular files of a tar in `amount` tars."""
+    parts = [CACHE / f"layer-{number}.tar" for number in range(amount)]
+    with tarfile.open(path) as source, ExitStack() as stack:
+        tars = [stack.enter_context(tarfile.open(part, "w")) for part in parts]
+        members = [member for member in source if member.isreg()]
+        for number, member in enumerate(members):
+            tar = tars[number * amount // len(members)]
+            tar.addfile(member, source.extractfile(member))
+    return parts
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
