@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from jubako.errors import IntegrityError, InvalidArgument, NotFound, Unsupported
 from jubako.images import records
+from jubako.images.content.manifests import find_kept
 from jubako.oci import media
 from jubako.oci.digest import Digest, canonical_json
-from jubako.oci.manifest import MAX_MANIFEST_BYTES, Descriptor, Manifest, parse
+from jubako.oci.manifest import Descriptor, Manifest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,11 +54,10 @@ def came_with(images: ImageService, image_id: str) -> list[Prepared]:
 
 def _kept(images: ImageService, image_id: str, digest: Digest, media_type: str) -> Prepared | None:
     """None: it is not kept, damaged, or not the manifest of this image alone."""
-    try:
-        data = images.content.read(digest, MAX_MANIFEST_BYTES)
-        manifest = parse(data, media_type, f"manifest {digest}")
-    except (NotFound, IntegrityError, InvalidArgument, Unsupported):
+    kept = find_kept(images.content, digest, media_type)
+    if kept is None:
         return None
+    data, manifest = kept
     diff_ids = records.diff_ids(images.store, image_id)
     if not isinstance(manifest, Manifest) or manifest.config.digest != image_id:
         return None
