@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -128,12 +129,43 @@ def test_an_image_for_another_platform_than_asked_for(
 ) -> None:
     repository.put_image([layer_of({"a": b"1"})], "latest")
     events: list[Event] = []
-    engine.images.pull(repository.name, platform="linux/arm64", progress=events.append)
-    [warning] = [event.status for event in events if event.status.startswith("WARNING")]
-    assert warning == (
-        f"WARNING: image with reference {repository.name}:latest was found but its platform "
-        "(linux/amd64) does not match the specified platform (linux/arm64)"
+    with pytest.raises(NotFound) as caught:
+        engine.images.pull(repository.name, platform="linux/arm64", progress=events.append)
+    assert str(caught.value) == (
+        f"image with reference {repository.name}:latest was found but does not match the specified "
+        "platform: wanted linux/arm64, actual: linux/amd64"
     )
+    assert events[-1].status == f"Status: Downloaded newer image for {repository.name}:latest"
+    assert files_of(engine, repository.name) == {"a": b"1"}
+    # the refusal is no matter of what is new
+    with pytest.raises(NotFound, match="wanted linux/arm64, actual: linux/amd64"):
+        engine.images.pull(repository.name, platform="linux/arm64")
+    engine.images.pull(repository.name, platform="linux/amd64")
+
+
+def test_all_tags_for_another_platform(engine: Engine, repository: Repository) -> None:
+    for tag, architecture in (("a", "arm64"), ("b", "amd64"), ("c", "arm64")):
+        config = {"architecture": architecture}
+        repository.put_image([layer_of({tag: b""})], tag, config=config)
+    with pytest.raises(NotFound, match=f"reference {repository.name}:b was found but"):
+        engine.images.pull(repository.name, platform="linux/arm64", all_tags=True)
+    assert files_of(engine, f"{repository.name}:c") == {"c": b""}
+
+
+def test_the_index_is_right_where_the_config_is_not(engine: Engine, repository: Repository) -> None:
+    arm64 = repository.put_image([layer_of({"which": b"arm64"})])  # its config says amd64
+    amd64 = repository.put_image([layer_of({"which": b"amd64"})])
+    repository.put_index([(arm64, ARM64), (amd64, AMD64)], "multi")
+    name = f"{repository.name}:multi"
+    [pulled] = engine.images.pull(name, platform="linux/arm64")
+    engine.images.tag(name, "arm:1")
+    engine.images.pull(name, platform="linux/amd64")
+    # the index that both came by speaks for both
+    create = partial(engine.containers.create, {"Image": "arm:1"}, {})
+    made = create(platform="linux/arm64")["Id"]
+    assert engine.containers.inspect(made)["Image"] == pulled.image_id
+    with pytest.raises(NotFound, match="wanted linux/s390x, actual: linux/amd64"):
+        create(platform="linux/s390x")
 
 
 def test_by_digest(engine: Engine, repository: Repository, registry: Registry) -> None:

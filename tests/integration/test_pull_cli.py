@@ -192,6 +192,23 @@ def test_run_for_another_platform(
     assert jubako.ok("image", "inspect", "--format", "{{.Architecture}}", name) == "arm64"
 
 
+@pytest.mark.parametrize(("command", "status"), [("pull", 1), ("create", 1), ("run", 125)])
+def test_an_image_for_another_platform_only(
+    jubako: Jubako, repository: Repository, runnable: JSON, command: str, status: int
+) -> None:
+    name = f"{repository.name}:box"
+    result = jubako(command, "--platform", "linux/arm64", name)
+    assert result.status == status
+    assert (
+        f"jubako: image with reference {name} was found but does not match the specified "
+        "platform: wanted linux/arm64, actual: linux/amd64"
+    ) in result.stderr.splitlines()
+    told = result.stdout if command == "pull" else result.stderr
+    assert f"Status: Downloaded newer image for {name}" in told.splitlines()
+    assert jubako.ok("images", "--format", "{{.Repository}}:{{.Tag}}") == name
+    assert jubako.ok("ps", "-aq") == ""
+
+
 def test_a_terminal(jubako: Jubako, repository: Repository, proxy: Proxy) -> None:
     repository.put_image([layer_of({"a": noise(8 * MIB, n)}) for n in range(3)], "3")
     proxy.stall_after = 4 * MIB

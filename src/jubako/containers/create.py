@@ -48,7 +48,7 @@ def create(
     container_id = _new_id()
     image_config = services.images.config(image_id)
     if platform:
-        _check_platform(image_ref, image_config, platform)
+        _check_platform(services, image_ref, image_id, platform)
     merged, merged_host, warnings = complete(
         services, config, host_config, image_config, container_id
     )
@@ -121,12 +121,12 @@ def complete(
     return merged, merged_host, warnings
 
 
-def _check_platform(reference: str, image_config: Mapping[str, Any], text: str) -> None:
+def _check_platform(services: Services, reference: str, image_id: str, text: str) -> None:
     """Refuse an image that is made for something else.
 
     Raises NotFound and InvalidArgument in Docker's words.
     """
-    from jubako.images.platform_check import require_platform
+    from jubako.images.platform_check import require_image_platform
     from jubako.oci import platform as platforms
 
     try:
@@ -134,7 +134,7 @@ def _check_platform(reference: str, image_config: Mapping[str, Any], text: str) 
     except InvalidArgument as exc:
         message = f"error parsing specified platform: {exc}"
         raise InvalidArgument(message, hint=exc.hint, subject=text) from exc
-    require_platform(image_config, text, reference)
+    require_image_platform(services.images, image_id, text, reference)
 
 
 def _platform_warnings(image_config: Mapping[str, Any]) -> list[str]:

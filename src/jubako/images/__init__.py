@@ -377,10 +377,11 @@ class ImageService:
     ) -> AllPulled:
         """Fetch an image, or all tags of a repository, from its registry.
 
-        platform: `os/arch[/variant]`, default this machine's.  login: default what
-        `~/.docker/config.json` says.  What is here already is not fetched; a pull that was
-        interrupted goes on where it stopped.  lazy: return when containers can start, and fetch
-        what they read and the rest in the background, where that is possible (docs/lazy.md).
+        platform: `os/arch[/variant]`, default this machine's; an image that is there for another
+        one only is kept, and the error is NotFound.  login: default what `~/.docker/config.json`
+        says.  What is here already is not fetched; a pull that was interrupted goes on where it
+        stopped.  lazy: return when containers can start, and fetch what they read and the rest in
+        the background, where that is possible (docs/lazy.md).
         Raises InvalidReference, InvalidArgument, NotFound, Unauthorized, PermissionDenied,
         Unavailable, IntegrityError, Unsupported, KernelError.
         """
@@ -401,7 +402,7 @@ class ImageService:
     ) -> Plan:
         """What `pull` would fetch; nothing of the image is fetched but its manifest and config.
 
-        Raises as `pull`.
+        Raises as `pull`, but not for an image of another platform: `pull` would fetch that, too.
         """
         from jubako.images.pulling import plan
 

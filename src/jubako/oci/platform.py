@@ -141,13 +141,15 @@ def of_config(image_config: Mapping[str, Any]) -> Platform:
 
 
 def matches(wanted: Platform, offered: Platform) -> bool:
-    """Whether an image for `offered` runs as `wanted`; an unnamed variant matches any."""
-    if wanted["os"] != offered.get("os", "linux"):
-        return False
-    if wanted["architecture"] != offered.get("architecture", ""):
-        return False
-    variants = wanted.get("variant"), offered.get("variant")
-    return None in variants or variants[0] == variants[1]
+    """Whether an image whose config names `offered` runs as `wanted`, as Docker decides it.
+
+    That of `rank`; and where the config names no variant, as many do not, any is meant.
+    """
+    if rank(wanted, offered) is not None:
+        return True
+    machine, _ = _ARCHITECTURES.get(offered["architecture"], (offered["architecture"], ""))
+    same = (wanted["os"], wanted["architecture"]) == (offered["os"], machine)
+    return same and not offered.get("variant")
 
 
 def rank(wanted: Platform, offered: Platform) -> int | None:

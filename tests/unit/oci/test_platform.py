@@ -44,13 +44,28 @@ def test_nonsense_is_refused(text: str) -> None:
         platform.parse(text)
 
 
-def test_an_unnamed_variant_matches_any() -> None:
-    arm: Platform = {"os": "linux", "architecture": "arm"}
-    v7: Platform = {"os": "linux", "architecture": "arm", "variant": "v7"}
-    v6: Platform = {"os": "linux", "architecture": "arm", "variant": "v6"}
-    assert platform.matches(v7, arm) and platform.matches(arm, v6)
-    assert not platform.matches(v7, v6)
-    assert not platform.matches(arm, {"os": "windows", "architecture": "arm"})
+@pytest.mark.parametrize(
+    ("wanted", "offered", "fits"),
+    [
+        ("linux/amd64", ("linux", "amd64", ""), True),
+        ("linux/amd64", ("linux", "arm64", ""), False),
+        ("linux/amd64", ("windows", "amd64", ""), False),
+        ("linux/amd64", ("linux", "", ""), False),
+        ("linux/arm/v7", ("linux", "arm", "v6"), True),  # a processor runs what is made for less
+        ("linux/arm/v6", ("linux", "arm", "v7"), False),
+        ("linux/arm64", ("linux", "arm", "v7"), True),
+        ("linux/arm/v6", ("linux", "arm", ""), True),  # an unnamed variant is any
+        ("linux/arm64/v9", ("linux", "aarch64", ""), True),
+    ],
+)
+def test_images_that_run_as_a_platform(
+    wanted: str, offered: tuple[str, str, str], fits: bool
+) -> None:
+    system, architecture, variant = offered
+    image: Platform = {"os": system, "architecture": architecture}
+    if variant:
+        image["variant"] = variant
+    assert platform.matches(platform.parse(wanted), image) is fits
 
 
 @pytest.mark.parametrize(

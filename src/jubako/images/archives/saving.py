@@ -20,7 +20,7 @@ from contextlib import closing
 from jubako.errors import InvalidArgument, NotFound
 from jubako.images import events, records
 from jubako.images.lazy.places import refuse_arriving
-from jubako.images.platform_check import require_platform
+from jubako.images.platform_check import require_image_platform
 from jubako.images.stream import Prefetch
 from jubako.images.tar import Entry, TarWriter
 from jubako.oci import media
@@ -140,7 +140,7 @@ def choose(
     def add(image_id: str, name: Reference | None) -> None:
         if image_id not in saved:
             if platform is not None:
-                require_platform(images.config(image_id), platform, text)
+                require_image_platform(images, image_id, platform, text)
             saved[image_id] = SavedImage(images, image_id)
         names = saved[image_id].names
         if name is not None and name not in names:

@@ -20,6 +20,7 @@ from functools import partial
 
 from jubako.errors import InvalidArgument, JubakoError, KernelError, Unsupported
 from jubako.images import reporting
+from jubako.images.platform_check import require_image_platform
 from jubako.images.pulling.layers import LayerFetcher
 from jubako.images.pulling.planning import Plan, PlannedLayer, make_plan
 from jubako.images.pulling.recording import is_complete, record
@@ -103,6 +104,10 @@ def pull(
     new = any(one.status == NEWER for one in pulled)
     shown = reference if all_tags else reference.tagged()
     reporter.say(f"Status: {NEWER if new else UP_TO_DATE} for {shown.familiar()}")
+    if platform is not None:
+        # As late as Docker does it: the image is here then, whatever it is for.
+        for one in pulled:
+            require_image_platform(images, one.image_id, platform, str(one.reference))
     return pulled
 
 
@@ -157,7 +162,6 @@ class _Puller:
         self._start = start
         self._images = images
         self._reporter = reporter
-        self._asked = platform is not None
         self._resolver = Resolver(images, repository, platform)
         self._layers = LayerFetcher(
             images,
@@ -175,9 +179,6 @@ class _Puller:
         point("images.pull.resolved")
         new = self._take(target)
         reporter.say(f"Digest: {target.digest}")
-        warning = self._resolver.mismatch(target) if self._asked else None
-        if warning is not None:
-            reporter.warn(warning)
         status = NEWER if new else UP_TO_DATE
         return Pulled(name, target.digest, target.image_id, status, target.quota)
 

@@ -24,7 +24,7 @@ from jubako.oci.manifest import MAX_MANIFEST_BYTES, Index, Manifest, choose, par
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jubako.images import ImageService
-    from jubako.oci.image import ImageConfig, Platform
+    from jubako.oci.image import ImageConfig
     from jubako.oci.manifest import Descriptor
     from jubako.oci.reference import Reference
     from jubako.registry.headers import Quota
@@ -92,12 +92,12 @@ class Resolver:
         self._images = images
         self._repository = repository
         # None: whatever the processor runs best
-        self._asked = None if platform is None else platforms.parse(platform)
-        self._platform: Platform = self._asked or platforms.host()
+        self._platform = None if platform is None else platforms.parse(platform)
 
     def resolve(self, reference: Reference) -> Target:
-        """The image of a tag or digest, for the platform.
+        """The image of a tag or digest; of an index, the one for the platform.
 
+        An image that is in no index may be for another one: see `platform_check`.
         Raises NotFound, Unsupported (schema 1, an artifact), InvalidArgument, IntegrityError, and
         what the registry says.
         """
@@ -109,7 +109,7 @@ class Resolver:
         while isinstance(parsed, Index):
             if len(documents) > _MAX_INDEX_DEPTH:
                 raise InvalidArgument(f"{what}: indexes are nested too deeply")
-            chosen = choose(parsed, self._asked, what)
+            chosen = choose(parsed, self._platform, what)
             found = self._document(chosen.digest, chosen.media_type)
             _check_size(found, chosen)
             documents.append(found)
@@ -122,17 +122,6 @@ class Resolver:
         config = parse_config(data, f"config {parsed.config.digest}")
         _check_layers(parsed, config)
         return Target(reference, documents, parsed, data, config, quota)
-
-    def mismatch(self, target: Target) -> str | None:
-        """Docker's words if the image is for another platform than was asked for."""
-        offered = platforms.of_config(target.config)
-        if not offered["architecture"] or platforms.rank(self._platform, offered) is not None:
-            return None
-        return (
-            f"image with reference {target.reference.familiar()} was found but its platform "
-            f"({platforms.text(offered)}) does not match the specified platform "
-            f"({platforms.text(self._platform)})"
-        )
 
     def _first(self, reference: Reference) -> tuple[Document, Quota | None]:
         """The document that a tag or digest names, and the registry's quota."""

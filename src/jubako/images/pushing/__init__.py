@@ -17,7 +17,7 @@ from jubako.errors import InvalidArgument, InvalidReference, NotFound
 from jubako.images import events, records
 from jubako.images.layers.temporary import LOCK
 from jubako.images.lazy.places import refuse_arriving
-from jubako.images.platform_check import require_platform
+from jubako.images.platform_check import require_image_platform
 from jubako.images.pushing.blobs import Sender
 from jubako.images.pushing.manifests import Prepared, came_with, new_manifest
 from jubako.images.registries.remote import open_client
@@ -68,7 +68,7 @@ def push(
         layers = records.diff_ids(images.store, image_id)
         refuse_arriving(images.store, layers, f"push {name.familiar()}")
         if platform is not None:
-            require_platform(images.config(image_id), platform, name.familiar())
+            require_image_platform(images, image_id, platform, name.familiar())
     done = []
     # The shared lock keeps layers and blobs from being deleted while they are read.
     with (
