@@ -165,6 +165,17 @@ def test_run_pulls_what_is_missing(jubako: Jubako, repository: Repository, runna
     assert always.stderr.splitlines()[-1] == f"Status: Image is up to date for {name}"
 
 
+def test_the_age_of_an_image_that_does_not_say_it(
+    jubako: Jubako, repository: Repository, runnable: JSON
+) -> None:
+    name = f"{repository.name}:box"
+    jubako.ok("pull", "-q", name)
+    layout = "{{.CreatedSince}} {{.CreatedAt}}"
+    assert jubako.ok("images", "--format", layout) == "N/A N/A"
+    assert jubako.ok("history", "--format", layout, name) == "N/A N/A"
+    assert jubako.ok("image", "inspect", "--format", "{{json .Created}}", name) == '""'
+
+
 def test_create_quietly(jubako: Jubako, repository: Repository, runnable: JSON) -> None:
     result = jubako("create", "-q", f"{repository.name}:box")
     assert (result.status, result.stderr) == (0, "")

@@ -8,6 +8,9 @@ from jubako.golang.duration import parse_duration
 from jubako.golang.quote import quote
 from jubako.golang.size import parse_bytes
 
+# Unix seconds of Go's zero time, in year 1, by which Docker's API says that a time is unknown.
+UNKNOWN_TIME = -62_135_596_800
+NOT_KNOWN = "N/A"
 _DECIMAL = ("B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB")
 _BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB")
 
@@ -102,14 +105,27 @@ def _scaled(size: float, base: float, names: tuple[str, ...], digits: int) -> st
     return f"{size:.{digits}g}{names[index]}"
 
 
+def ago(unix_seconds: float) -> str:
+    """How long since a moment: `2 hours ago`; `N/A` if it is not known."""
+    if unix_seconds == UNKNOWN_TIME:
+        return NOT_KNOWN
+    from jubako.containers.listing import human_duration
+
+    return human_duration(time.time() - unix_seconds) + " ago"
+
+
 def go_time(unix_seconds: float) -> str:
-    """A moment as Go prints a `time.Time`: `2024-05-06 07:08:09 +0200 CEST`."""
+    """A moment as Go prints a `time.Time`: `2024-05-06 07:08:09 +0200 CEST`; `N/A` as in `ago`."""
+    if unix_seconds == UNKNOWN_TIME:
+        return NOT_KNOWN
     local = time.localtime(unix_seconds)
     return time.strftime("%Y-%m-%d %H:%M:%S %z %Z", local)
 
 
 def rfc3339(unix_seconds: float) -> str:
-    """A moment in the local time zone: `2024-05-06T07:08:09+02:00`."""
+    """A moment in the local time zone: `2024-05-06T07:08:09+02:00`; `N/A` as in `ago`."""
+    if unix_seconds == UNKNOWN_TIME:
+        return NOT_KNOWN
     local = time.localtime(unix_seconds)
     zone = time.strftime("%z", local)
     shown = "Z" if zone == "+0000" else f"{zone[:3]}:{zone[3:]}"

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from jubako.golang.template import TemplateError
+from jubako.images.times import parse_ns
 from tests.unit.cli.recorder import Recorder, run
 
 BUSY = "d97d4fdf3d6cfa2260d32145c39b9c7dbc23a1dba746146bc146bde5fe1761eb"
@@ -289,6 +290,20 @@ def test_history() -> None:
         '4f338a57ec9d   2 hours ago   CMD ["sh"] xyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy…   0B        c\n'
         "<missing>      N/A                                                           1.98MB    \n"
     )
+
+
+def test_unknown_times_of_images() -> None:
+    """As real images have them: a config without `created` is Go's zero time in the API."""
+    created = parse_ns("") // 1_000_000_000
+    image = _image(RepoTags=["bb:1"], RepoDigests=[], Created=created)
+    session = Recorder(images={"list": [image]})
+    run(session, "images", "--format", "table {{.CreatedSince}}\t{{.CreatedAt}}")
+    assert session.stdout.splitlines()[1].split() == ["N/A", "N/A"]
+    step = {"Id": IMAGE, "Created": created, "CreatedBy": "", "Size": 0, "Comment": ""}
+    for flags in ([], ["--human=false"]):
+        session = Recorder(images={"history": [step]})
+        run(session, "history", *flags, "--format", "{{.CreatedSince}} {{.CreatedAt}}", "x")
+        assert session.stdout == "N/A N/A\n"
 
 
 def test_volumes_sort_as_people_read() -> None:

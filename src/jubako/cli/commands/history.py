@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from jubako.cli import listing, units
 from jubako.cli.flags import LATER, STRING, Command, Flag
 from jubako.cli.table import ellipsis
@@ -62,11 +60,7 @@ def _created_by(step: Any, trunc: bool) -> str:
 
 
 def _created_since(step: Any) -> str:
-    from jubako.containers.listing import human_duration
-
-    if step["Created"] <= _EPOCH:
-        return "N/A"
-    return human_duration(time.time() - step["Created"]) + " ago"
+    return units.NOT_KNOWN if step["Created"] <= _EPOCH else units.ago(step["Created"])
 
 
 def _created_at(step: Any) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from jubako.cli import filters, listing, tree, units
 from jubako.cli.flags import STRING, Command, Flag
 from jubako.cli.session import PROGRAM
@@ -93,7 +91,7 @@ def listed(trunc: bool) -> listing.Listing:
         "Repository": ("REPOSITORY", lambda i: i["repository"]),
         "Tag": ("TAG", lambda i: i["tag"]),
         "Digest": ("DIGEST", lambda i: i["digest"]),
-        "CreatedSince": ("CREATED", _created_since),
+        "CreatedSince": ("CREATED", lambda i: units.ago(i["Created"])),
         "CreatedAt": ("CREATED AT", lambda i: units.go_time(i["Created"])),
         "Size": ("SIZE", lambda i: units.human_size(i["Size"], 3)),
         "Containers": ("CONTAINERS", lambda i: _count(i.get("Containers", -1))),
@@ -102,12 +100,6 @@ def listed(trunc: bool) -> listing.Listing:
         "UniqueSize": ("UNIQUE SIZE", _unique_size),
     }
     return listing.Listing("*formatter.imageContext", fields, _COLUMNS, "ID")
-
-
-def _created_since(image: Any) -> str:
-    from jubako.containers.listing import human_duration
-
-    return human_duration(time.time() - image["Created"]) + " ago"
 
 
 def _count(number: int) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from jubako.cli import filters, listing, units
 from jubako.cli.flags import INT, STRING, Command, Flag
 from jubako.cli.ports import describe
@@ -63,7 +61,7 @@ def listed(trunc: bool) -> listing.Listing:
         "Image": ("IMAGE", lambda c: _image(c, trunc)),
         "Command": ("COMMAND", lambda c: _command(c, trunc)),
         "CreatedAt": ("CREATED AT", lambda c: units.go_time(c["Created"])),
-        "RunningFor": ("CREATED", _running_for),
+        "RunningFor": ("CREATED", lambda c: units.ago(c["Created"])),
         "Ports": ("PORTS", lambda c: describe(c["Ports"])),
         "State": ("STATE", lambda c: c["State"]),
         "Status": ("STATUS", lambda c: c["Status"]),
@@ -140,12 +138,6 @@ def _image(container: Any, trunc: bool) -> str:
 def _command(container: Any, trunc: bool) -> str:
     command: str = container["Command"]
     return quote(ellipsis(command, _COMMAND_WIDTH) if trunc else command)
-
-
-def _running_for(container: Any) -> str:
-    from jubako.containers.listing import human_duration
-
-    return human_duration(time.time() - container["Created"]) + " ago"
 
 
 def _size(container: Any) -> str:
