@@ -14,6 +14,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from jubako.errors import Unsupported
 from jubako.images.layers import LayerStore
 from jubako.images.layers.choice import FILE
 from jubako.images.layers.mounts import LINK
-from jubako.linux import mountinfo, ns, seccomp
+from jubako.linux import mount, mountinfo, ns, seccomp
 from jubako.linux.threads import in_thread
 from jubako.store import Store
 from tests.fixtures.engine import Jubako, use_storage_driver
@@ -100,6 +101,64 @@ def test_a_kernel_without_erofs(root_dir: Path, layers: LayerStore) -> None:
         layers.choice()
     assert info.value.hint is not None and '"overlay"' in info.value.hint
     assert sorted(os.listdir(root_dir / "layers" / ".ingest")) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.ENOTBLK, "this kernel mounts EROFS from block devices alone; Linux 6.12 does from"),
+        (errno.EOPNOTSUPP, "this kernel's EROFS lacks what the image uses"),
+    ],
+)
+def test_a_kernel_that_mounts_no_files(root_dir: Path, number: int, words: str) -> None:
+    name, reason, is_noted = without(number, "fsconfig", root_dir)
+    assert (name, is_noted) == ("overlay", True)
+    assert reason.startswith(f"erofs is not possible: {words}")
+    assert "file system" not in reason
+
+
+@pytest.fixture(params=["tmpfs", "overlay"])
+def unfit(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """A file system from whose files the kernel mounts nothing: its type, and a directory on it."""
+    memory, merged = tmp_path / "memory", tmp_path / "merged"
+    for directory in (memory, merged):
+        directory.mkdir()
+    mount.mount("test", str(memory), "tmpfs")
+    place = memory
+    if request.param == "overlay":
+        place = merged
+        for name in ("lower", "upper", "work"):
+            (memory / name).mkdir()
+        names = ",".join(f"{name}dir={memory}/{name}" for name in ("lower", "upper", "work"))
+        mount.mount("test", str(merged), "overlay", 0, names)
+    yield request.param, place
+    for entry in mountinfo.below(mountinfo.read(), str(tmp_path)):
+        mount.umount2(entry.target, mount.MNT_DETACH)
+
+
+def test_a_file_system_that_cannot_back_erofs(layers: LayerStore, unfit: tuple[str, Path]) -> None:
+    kind, place = unfit
+    if layers.choice().name != "erofs":
+        pytest.skip(layers.choice().reason)
+    root = place / "root"
+    root.mkdir(mode=0o700)
+    with closing(Store(str(root))) as store:
+        choice = LayerStore(store).choice()
+        noted = Path(store.run_dir, FILE)
+        assert json.loads(noted.read_text())["problem"] in choice.reason
+        # a disk that is mounted there later is tried by itself
+        noted.write_text(json.dumps({**json.loads(noted.read_text()), "device": 1, "problem": ""}))
+        again = LayerStore(store).choice()
+        shutil.rmtree(store.run_dir)
+    assert choice.name == again.name == "overlay"
+    assert (
+        choice.reason
+        == again.reason
+        == (
+            f"erofs is not possible: the root is on {kind}, from whose files this kernel mounts no "
+            "EROFS"
+        )
+    )
 
 
 def test_what_may_be_better_next_time_is_not_remembered(root_dir: Path) -> None:

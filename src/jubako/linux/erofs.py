@@ -14,12 +14,17 @@ from jubako.linux import mountapi
 from jubako.linux.shell import quote
 from jubako.linux.trace import traced
 
+OP = "mount EROFS image"  # of `mount`, in its errors
+# What the kernel lacks, if it is not the files' file system that lacks it: it answers both alike.
+LACKS = {
+    errno.ENOTBLK: "this kernel mounts EROFS from block devices alone; Linux 6.12 does from files",
+    errno.EOPNOTSUPP: "this kernel's EROFS lacks what the image uses",
+}
+_OR = ", or the files are on a file system from which it does not read them"
 # What a kernel that cannot mount such an image says.
 MEANINGS = {
     errno.ENODEV: "this kernel has no EROFS",
-    errno.ENOTBLK: "this kernel mounts EROFS from block devices alone; Linux 6.12 does from files",
-    errno.EOPNOTSUPP: "this kernel's EROFS lacks what the image uses, or the files lie on a file"
-    " system from which it cannot read",
+    **{number: text + _OR for number, text in LACKS.items()},
     errno.EUCLEAN: "the image is damaged",
     errno.EINVAL: "no EROFS image, or one that this kernel does not understand",
 }
@@ -55,7 +60,7 @@ def mount(index: str, device: str, *, why: str = "") -> int:
         number = error.errno or 0
         meaning = MEANINGS.get(number, "")
         detail = "; ".join(part for part in (error.detail, meaning) if part)
-        raise KernelError("mount EROFS image", number, path=index, detail=detail) from error
+        raise KernelError(OP, number, path=index, detail=detail) from error
     finally:
         for descriptor in (fs_fd, *opened):
             if descriptor >= 0:

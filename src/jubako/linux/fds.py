@@ -46,6 +46,19 @@ class Fd:
         return fd
 
 
+def fdinfo(fd: int, name: str) -> int:
+    """A decimal number that the kernel tells of a descriptor, proc_pid_fdinfo(5); 0 if none.
+
+    name: of the field, `Pid` or `mnt_id`.
+    """
+    with open(f"/proc/self/fdinfo/{fd}", "rb") as file:
+        for line in file:
+            key, _, value = line.partition(b":")
+            if key == name.encode():
+                return int(value)
+    return 0
+
+
 def close_range(first: int, last: int = MAX_FD, flags: int = 0) -> None:
     """Close (or with CLOSE_RANGE_CLOEXEC: mark) all descriptors from `first` to `last`.
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 from jubako.errors import KernelError
+from jubako.linux.fds import Fd, fdinfo
 
 _OCTAL = r"\\([0-7]{3})"
 
@@ -71,6 +73,21 @@ def read(pid: int | str = "self") -> list[MountEntry]:
     except OSError as error:
         raise KernelError.from_oserror("read", error, path=path) from error
     return parse(data.decode("utf-8", "surrogateescape"))
+
+
+def filesystem_of(path: str) -> str:
+    """The type of the file system that holds `path`: `ext4`; `unknown` if its mount is not seen.
+
+    Raises KernelError.
+    """
+    try:
+        fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError as error:
+        raise KernelError.from_oserror("open", error, path=path) from error
+    with Fd(fd):
+        mount_id = fdinfo(fd, "mnt_id")
+    found = [entry.fstype for entry in read() if entry.mount_id == mount_id]
+    return found[0] if found else "unknown"
 
 
 def below(entries: list[MountEntry], path: str) -> list[MountEntry]:

@@ -8,6 +8,7 @@ import os
 from jubako.errors import KernelError
 from jubako.linux import trace
 from jubako.linux._libc import check, flag_names, function
+from jubako.linux.fds import fdinfo
 from jubako.linux.trace import traced
 
 CLONE_NEWTIME = 0x00000080
@@ -90,11 +91,7 @@ def _enter_words(fd: int, flags: int) -> str:
 
 def pidfd_pid(fd: int) -> int:
     """The PID of the process open as a pidfd; 0 if it is none.  For the trace."""
-    with open(f"/proc/self/fdinfo/{fd}", "rb") as file:
-        for line in file:
-            if line.startswith(b"Pid:"):
-                return int(line.split()[1])
-    return 0
+    return fdinfo(fd, "Pid")
 
 
 def open_ns(pid: int | str, kind: str) -> int:

@@ -9,6 +9,7 @@ from jubako.containers.times import now
 from jubako.errors import Unsupported
 from jubako.linux.cgroups import detect
 from jubako.linux.cgroups.support import supports
+from jubako.linux.mountinfo import filesystem_of
 from jubako.store import settings
 from jubako.version import __version__
 
@@ -145,7 +146,7 @@ def info(services: Services, containers: ContainerService) -> dict[str, Any]:
 
 def _storage(services: Services) -> dict[str, Any]:
     """The driver that makes new layers, why it does, and by which driver each layer was made."""
-    status = [["Backing Filesystem", _filesystem(services.store.path)]]
+    status = [["Backing Filesystem", filesystem_of(services.store.path)]]
     try:
         choice = services.images.layers.choice()
     except Unsupported as exc:  # the settings ask for what cannot be: pulls fail, info does not
@@ -220,18 +221,6 @@ def _identity(store: Store) -> str:
     text = _read("/etc/machine-id") + store.path
     digits = hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
     return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:32]))
-
-
-def _filesystem(path: str) -> str:
-    """The type of the file system that holds `path`."""
-    device = os.stat(path).st_dev
-    number = f"{os.major(device)}:{os.minor(device)}"
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-        for line in file:
-            fields = line.split(" ")
-            if fields[2] == number:
-                return fields[fields.index("-") + 1]
-    return "unknown"
 
 
 def _os_release() -> dict[str, str]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from jubako.errors import KernelError
 from jubako.linux import mountinfo
 
 TEXT = r"""22 1 254:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw,errors=remount-ro
@@ -38,6 +41,13 @@ def test_below_gives_the_order_for_unmounting() -> None:
     assert [entry.mount_id for entry in below] == [99, 98]
     assert [entry.mount_id for entry in mountinfo.below(entries, "/mn")] == []
     assert len(mountinfo.below(entries, "/")) == 5
+
+
+def test_the_file_system_of_a_path() -> None:
+    assert mountinfo.filesystem_of("/proc/self/fdinfo") == "proc"
+    assert mountinfo.filesystem_of("/sys") == "sysfs"
+    with pytest.raises(KernelError, match="open /nowhere: No such file"):
+        mountinfo.filesystem_of("/nowhere")
 
 
 def test_the_mounts_of_this_process() -> None:
