@@ -22,7 +22,7 @@ from jubako.images.copying.sending import send
 from jubako.store import Store
 from tests.fixtures.engine import COMMAND, Jubako
 from tests.integration.pull_tools import layer_of, noise
-from tests.integration.push_tools import make_image, three_layers
+from tests.integration.push_tools import Events, make_image, three_layers
 
 pytestmark = pytest.mark.root
 
@@ -98,19 +98,60 @@ def test_fetching(images: ImageService, other: ImageService, shell: str) -> None
 def test_the_command(
     jubako: Jubako, images: ImageService, other: ImageService, shell: str, tmp_path: Path
 ) -> None:
-    make_image(images, "base:1", *three_layers(3))
+    image_id = make_image(images, "base:1", *three_layers(3))
+    names = sorted(diff_id[7:19] for diff_id in images.diff_ids(image_id))
     jubako.environment["JUBAKO_RSH"] = shell
     to = f"ssh://me@there:2222{other.store.path}"
-    text = jubako.ok("image", "cp", "--program", COMMAND, "base:1", to)
-    assert re.fullmatch(r"Loaded image: base:1\nSent 3 of 3 layers: [\d.]+MB as [\d.]+MB", text), (
-        text
-    )
+    *told, loaded, sent = jubako.ok("image", "cp", "--program", COMMAND, "base:1", to).splitlines()
+    assert sorted(told[:3]) == [f"{name}: Waiting" for name in names]
+    assert told[3:] == [f"{name}: Sent" for name in names]
+    assert loaded == "Loaded image: base:1"
+    assert re.fullmatch(r"Sent 3 of 3 layers: [\d.]+MB as [\d.]+MB", sent), sent
     called = (tmp_path / "called").read_text().splitlines()
     assert called[:3] == ["-p", "2222", "me@there"]
     assert called[3] == f"{COMMAND} --root {other.store.path} image receive"
     assert jubako.ok("image", "cp", "-q", "--program", COMMAND, "base:1", to) == ""
     jubako.ok("rmi", "base:1")
-    assert jubako.ok("image", "cp", "--program", COMMAND, to, "base:1") == "Loaded image: base:1"
+    *told, loaded = jubako.ok("image", "cp", "--program", COMMAND, to, "base:1").splitlines()
+    assert told[3:] == [f"{name}: Received" for name in names]
+    assert loaded == "Loaded image: base:1"
+
+
+def test_the_progress(images: ImageService, other: ImageService, shell: str) -> None:
+    there, *missing = three_layers(7)
+    make_image(other, "old:1", there)
+    image_id = make_image(images, "base:1", there, *missing)
+    lowest, *above = (diff_id[7:19] for diff_id in images.diff_ids(image_id))
+    sent, received = Events(), Events()
+    options = {"shell": shell, "program": str(COMMAND)}
+    images.copy_to(address(other), ["base:1"], progress=sent, **options)
+    assert sent.last() == {lowest: "Already exists"} | dict.fromkeys(above, "Sent")
+    first = [(event.id, event.status) for event in sent.events[:3]]
+    assert first == [*((name, "Waiting") for name in reversed(above)), (lowest, "Already exists")]
+    images.remove("base:1")
+    images.copy_from(address(other), ["base:1"], progress=received, **options)
+    assert received.last() == dict.fromkeys((lowest, *above), "Received")
+    for events, status in ((sent.events, "Sending"), (received.events, "Receiving")):
+        sizes = {event.id: event.total for event in events if event.status == "Waiting"}
+        noise_layer = above[0]
+        assert sizes[noise_layer] == len(missing[0])
+        counts = [one for one in events if (one.id, one.status) == (noise_layer, status)]
+        assert counts and all(0 < (one.current or 0) <= len(missing[0]) for one in counts)
+        assert {one.total for one in counts} == {len(missing[0])}
+
+
+def test_the_progress_on_a_terminal(
+    jubako: Jubako, images: ImageService, other: ImageService, shell: str
+) -> None:
+    image_id = make_image(images, "base:1", *three_layers(8))
+    options = ("-e", shell, "--program", COMMAND)
+    terminal = jubako.terminal("image", "cp", *options, "base:1", address(other), columns=100)
+    assert terminal.wait(timeout_s=30) == 0, terminal.output
+    assert re.search(r"[0-9a-f]{12}: Sending \[=+> *\] +[\d.]+[kM]?B/3.1\d+MB", terminal.output)
+    for diff_id in images.diff_ids(image_id):
+        assert f"{diff_id[7:19]}: Sent\r" in terminal.output
+    last = terminal.output.replace("\x1b[J", "").splitlines()[-2:]
+    assert last[0] == "Loaded image: base:1" and last[1].startswith("Sent 3 of 3 layers: ")
 
 
 def test_into_a_file(jubako: Jubako, images: ImageService, tmp_path: Path) -> None:
@@ -239,6 +280,8 @@ OFFER = {"images": [], "layers": {f"sha256:{'0' * 64}": 10}}
         (MAGIC + frame([]), InvalidArgument, "not an object"),
         (MAGIC + frame({}), InvalidArgument, "no list of at most"),
         (MAGIC + frame({"layers": {"sha256:../x": 1}}), InvalidArgument, "checksum"),
+        (MAGIC + frame({"layers": {f"sha256:{'0' * 64}": "1"}}), InvalidArgument, "of 1 bytes"),
+        (MAGIC + frame({"layers": {f"sha256:{'0' * 64}": -1}}), InvalidArgument, "of -1 bytes"),
         (MAGIC + frame({"error": "no", "class": "NotFound"}), NotFound, "the other side: no"),
         (MAGIC + frame({"error": "no", "class": "KernelError"}), JubakoError, "no"),
         (MAGIC + frame({"error": "no", "class": "sys"}), JubakoError, "no"),

@@ -1,4 +1,4 @@
-"""How far a pull or a push has come: a line for each layer on a terminal, plain lines elsewhere.
+"""How far a transfer has come: a line for each layer on a terminal, plain lines elsewhere.
 
     e0781bc8667f: Downloading [=======================>                  ]  44.04MB/80.4MB
     8d3ac3489996: Pull complete

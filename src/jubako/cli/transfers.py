@@ -16,7 +16,12 @@ _BAR = 50  # as long as Docker's; shorter where the terminal is narrow
 _SHORTEST_BAR = 8
 _WINDOW_S = 5.0  # the rate is that of the last seconds
 _UNPACKING = "Extracting"  # its counts are no bytes of the network
-_DONE = frozenset(("Pull complete", "Already exists", "Pushed", "Layer already exists", "Skipped"))
+_DONE = frozenset(
+    (
+        *("Pull complete", "Already exists", "Received"),
+        *("Pushed", "Layer already exists", "Skipped", "Sent"),
+    )
+)
 
 
 class _Transfer:

@@ -306,17 +306,19 @@ class ImageService:
         *,
         shell: str | None = None,
         program: str = "jubako",
+        progress: Progress | None = None,
     ) -> Copied:
         """Send images to the engine of another machine, without the layers that are there.
 
         address: `ssh://[user@]host[:port][/root]`.  shell: instead of `ssh`, with its arguments;
         default $JUBAKO_RSH.  program: the jubako there.
+        progress: called for each step of each layer.
         Raises InvalidArgument, NotFound, Unavailable (no connection), IntegrityError, Unsupported
         (another version there), and what `load` raises there.
         """
         from jubako.images.copying.shell import copy_to
 
-        return copy_to(self, address, references, shell, program)
+        return copy_to(self, address, references, shell, program, progress)
 
     def copy_from(
         self,
@@ -325,6 +327,7 @@ class ImageService:
         *,
         shell: str | None = None,
         program: str = "jubako",
+        progress: Progress | None = None,
     ) -> Names:
         """Fetch images from the engine of another machine, without the layers that are here.
 
@@ -332,7 +335,7 @@ class ImageService:
         """
         from jubako.images.copying.shell import copy_from
 
-        return copy_from(self, address, references, shell, program)
+        return copy_from(self, address, references, shell, program, progress)
 
     def bootstrap(
         self,

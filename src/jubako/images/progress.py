@@ -1,4 +1,4 @@
-"""How far a pull or a push has come: one event after another, as Docker's API tells them."""
+"""How far a transfer has come: one event after another, as Docker's API tells them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ class Event:
     """A step.
 
     status: `Pulling fs layer`, `Downloading`, `Pull complete`...: Docker's words, which its clients
-    show.  id: the short digest of a layer, "" when it is about the whole image.  current, total:
-    bytes, None where there is nothing to count; the first event of a layer may have a total alone.
+    show; of a copy, which it does not have, `Sending`, `Sent`, `Receiving`, `Received`.  id: the
+    short digest of a layer, "" when it is about the whole image.  current, total: bytes, None where
+    there is nothing to count; the first event of a layer may have a total alone.
     Called from one thread at a time, not always the same one; must return soon.
     """
 

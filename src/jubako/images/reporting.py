@@ -1,4 +1,4 @@
-"""What a pull tells about itself, in Docker's words, from all of its threads."""
+"""What a transfer tells about itself, in Docker's words, from all of its threads."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from jubako.images.progress import Event
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jubako.images.progress import Progress
     from jubako.oci.digest import Digest
 
@@ -24,6 +26,11 @@ EXTRACTING = "Extracting"
 COMPLETE = "Pull complete"
 EXISTS = "Already exists"
 ARRIVING = "Arriving"
+# of a copy from machine to machine, which Docker does not have
+SENDING = "Sending"
+SENT = "Sent"
+RECEIVING = "Receiving"
+RECEIVED = "Received"
 
 
 def short(digest: Digest) -> str:
@@ -54,6 +61,17 @@ class Reporter:
             if now - self._counted.get(id, 0.0) >= _INTERVAL_S:
                 self._counted[id] = now
                 self._progress(Event(status, id, current, total))
+
+    def counter(self, status: str, id: str, total: int) -> Callable[[int], None]:
+        """`count` for who knows the bytes of each piece only: to be called with them."""
+        done = 0
+
+        def counted(size: int) -> None:
+            nonlocal done
+            done += size
+            self.count(status, id, min(done, total), total)
+
+        return counted
 
     def warn(self, text: str) -> None:
         """What the registry, or the image, wants its users to know."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from jubako.cli.flags import LIST, STRING, Command, Flag, OptionError
 from jubako.cli.output_file import Output
+from jubako.cli.progress import ProgressDisplay
 from jubako.cli.units import human_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jubako.cli.flags import Call
     from jubako.cli.session import Session
+    from jubako.images.copying.sending import Copied
 
 COMMAND = Command(
     "[OPTIONS] IMAGE [IMAGE...] ssh://[USER@]HOST[:PORT][/ROOT]|FILE|-\n"
@@ -28,29 +30,31 @@ COMMAND = Command(
 def run(session: Session, call: Call) -> int:
     from jubako.images.copying.shell import is_address
 
+    images = session.engine.images
     first, *between, last = call.args
-    if is_address(first):
-        _no_since(call)
-        lines = session.engine.images.copy_from(first, [*between, last], **_reached_by(call))
-    elif is_address(last):
-        _no_since(call)
-        lines = _send(session, call, [first, *between], last)
-    else:
+    if not is_address(first) and not is_address(last):
         with Output("" if last == "-" else last, "copy image") as stream:
-            session.engine.images.save([first, *between], stream, since=call.many("since"))
+            images.save([first, *between], stream, since=call.many("since"))
         return 0
+    if call.given("since"):
+        raise OptionError("--since is for files: another machine says itself which layers it has")
+    with ProgressDisplay(session, quiet=call.flag("quiet")) as show:
+        if is_address(first):
+            lines = images.copy_from(first, [*between, last], progress=show, **_reached_by(call))
+        else:
+            copied = images.copy_to(last, [first, *between], progress=show, **_reached_by(call))
+            lines = [*copied.loaded, _sent(copied)]
     if not call.flag("quiet"):
         for line in lines:
             session.out(line)
     return 0
 
 
-def _send(session: Session, call: Call, references: list[str], address: str) -> list[str]:
-    copied = session.engine.images.copy_to(address, references, **_reached_by(call))
-    sent = f"Sent {copied.missing} of {copied.layers} layers"
+def _sent(copied: Copied) -> str:
+    text = f"Sent {copied.missing} of {copied.layers} layers"
     if copied.missing:
-        sent += f": {human_size(copied.tar_bytes)} as {human_size(copied.sent_bytes)}"
-    return [*copied.loaded, sent]
+        text += f": {human_size(copied.tar_bytes)} as {human_size(copied.sent_bytes)}"
+    return text
 
 
 def _reached_by(call: Call) -> dict[str, str]:
@@ -58,8 +62,3 @@ def _reached_by(call: Call) -> dict[str, str]:
     if call.given("rsh"):
         found["shell"] = call.text("rsh")
     return found
-
-
-def _no_since(call: Call) -> None:
-    if call.given("since"):
-        raise OptionError("--since is for files: another machine says itself which layers it has")

@@ -133,7 +133,7 @@ TEXTS = {
         "Copy images to another machine, from it, or into a file, without layers it has",
         {
             "program": "The jubako on the other machine",
-            "quiet": "Suppress the list of what was loaded",
+            "quiet": "Suppress the progress and the list of what was loaded",
             "rsh": "Command to reach the other machine (default: $JUBAKO_RSH or ssh)",
             "since": "Leave out the layers of this image from a file",
         },

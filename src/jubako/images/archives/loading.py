@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from jubako.images import ImageService
+    from jubako.images.archives.reading import Watch
     from jubako.images.layers.session import StagedLayer
     from jubako.images.stream import Readable
     from jubako.oci.image import Platform
@@ -50,11 +51,12 @@ def load(
     *,
     platform: str | None = None,
     progress: Callable[[str], None] | None = None,
+    watch: Watch | None = None,
 ) -> list[str]:
-    """See `ImageService.load`."""
+    """See `ImageService.load`.  watch: see `Archive`."""
     wanted_platform = None if platform is None else platforms.parse(platform)
     with images.session() as session:
-        archive = Archive(session, progress)
+        archive = Archive(session, progress, watch)
         archive.read(stream)
         point("images.load.read")
         found = _Loader(images, archive, wanted_platform).images()

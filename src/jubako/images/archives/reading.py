@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from jubako.images.stream import Readable
 
     Buffer = bytes | memoryview
+    Watch = Callable[[str, Iterator[Buffer]], Iterator[Buffer]]
 
 _MAX_DOCUMENT_BYTES = 8 << 20
 _MAX_DOCUMENTS_BYTES = 128 << 20  # of all that are kept in memory
@@ -35,9 +36,17 @@ _BLOBS = "blobs/"
 class Archive:
     """The members of an archive, once `read` is done."""
 
-    def __init__(self, session: Session, progress: Callable[[str], None] | None):
+    def __init__(
+        self,
+        session: Session,
+        progress: Callable[[str], None] | None = None,
+        watch: Watch | None = None,
+    ):
+        """progress: gets the names of members that may be layers.  watch: their digests and pieces,
+        and hands the pieces on."""
         self._session = session
         self._progress = progress
+        self._watch = watch
         self._documents: dict[str, bytes] = {}
         self._document_bytes = 0
         self._layers: dict[str, StagedLayer] = {}
@@ -93,6 +102,8 @@ class Archive:
 
     def _unpack(self, name: str, content: Iterator[Buffer]) -> StagedLayer:
         digest = blob_digest(name)
+        if self._watch is not None and digest is not None:
+            content = self._watch(digest, content)
         with LayerStream(content, nested=True, want_blob_digest=digest is not None) as stream:
             plain = digest if stream.compression == "plain" else None
             staged = self._session.unpack(stream, expected=plain)

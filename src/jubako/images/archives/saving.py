@@ -30,10 +30,11 @@ from jubako.oci.reference import DEFAULT_TAG, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Any
 
     Buffer = bytes | memoryview
+    Watch = Callable[[str, Iterator[bytes]], Iterator[bytes]]
 
     from jubako.images import ImageService
     from jubako.images.stream import Writable
@@ -174,10 +175,12 @@ def archive(
     saved: Sequence[SavedImage],
     format: str = "docker",
     leave_out: frozenset[str] = frozenset(),
+    watch: Watch | None = None,
 ) -> Iterator[Buffer]:
     """The archive of images, in pieces that nobody changes any more.
 
     leave_out: diff IDs of layers that whoever reads it has.  The others may not go away meanwhile.
+    watch: gets each layer's diff ID and pieces, and hands the pieces on.
     """
     waiting: list[Buffer] = []
     writer = TarWriter(waiting.append)
@@ -202,7 +205,8 @@ def archive(
         else:
             writer.add_header(Entry(name, size=layers[digest]))
             yield written()
-            yield from images.layers.archive(digest)
+            content = images.layers.archive(digest)
+            yield from content if watch is None else watch(digest, content)
             writer.pad(layers[digest])
     for document, data in _documents(saved, format):
         writer.add_file(document, data)

@@ -6,7 +6,9 @@ from jubako.errors import InvalidArgument, JubakoError, Unavailable
 from jubako.images import events
 from jubako.images.archives import saving
 from jubako.images.copying.adaptive import compress
+from jubako.images.copying.watching import Watch
 from jubako.images.layers.temporary import LOCK
+from jubako.images.reporting import SENDING, SENT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
     from jubako.images import ImageService
     from jubako.images.copying.protocol import Peer
+    from jubako.images.progress import Progress
 
 
 class Copied:
@@ -36,7 +39,12 @@ class Copied:
         self.sent_bytes = sent_bytes
 
 
-def send(images: ImageService, references: Sequence[str], peer: Peer) -> Copied:
+def send(
+    images: ImageService,
+    references: Sequence[str],
+    peer: Peer,
+    progress: Progress | None = None,
+) -> Copied:
     """Send what the other side lacks.
 
     Raises NotFound, IntegrityError (a layer is damaged), Unavailable, and what the other side says.
@@ -48,11 +56,15 @@ def send(images: ImageService, references: Sequence[str], peer: Peer) -> Copied:
         except JubakoError as exc:
             peer.fail(exc, greeting=True)
             raise
-        sizes = {diff_id: size for image in saved for diff_id, size in image.sizes.items()}
+        sizes = {diff_id: image.sizes[diff_id] for image in saved for diff_id in image.layers}
         peer.greet({"images": [image.id for image in saved], "layers": sizes})
         wanted = _wish(peer.hear_greeting(), sizes)
+        watch = Watch(progress, sizes, SENDING, SENT)
+        watch.announce(wanted)
         try:
-            archive = saving.archive(images, saved, leave_out=frozenset(sizes) - wanted)
+            here = frozenset(sizes) - wanted
+            # A layer counts as sent when its last megabytes are still being compressed.
+            archive = saving.archive(images, saved, leave_out=here, watch=watch)
             for piece in compress(archive):
                 peer.write(piece)
             peer.end()

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from jubako.images import ImageService
     from jubako.images.copying.sending import Copied
+    from jubako.images.progress import Progress
 
 SCHEME = "ssh://"
 SHELL_VARIABLE = "JUBAKO_RSH"  # the shell, with its arguments, as RSYNC_RSH
@@ -123,11 +124,12 @@ def copy_to(
     references: Sequence[str],
     shell: str | None,
     program: str,
+    progress: Progress | None,
 ) -> Copied:
     """See `ImageService.copy_to`."""
     arguments = ["image", "receive"]
     with RemoteShell(Address(address), arguments, shell=shell, program=program) as peer:
-        return send(images, references, peer)
+        return send(images, references, peer, progress)
 
 
 def copy_from(
@@ -136,8 +138,9 @@ def copy_from(
     references: Sequence[str],
     shell: str | None,
     program: str,
+    progress: Progress | None,
 ) -> list[str]:
     """See `ImageService.copy_from`."""
     arguments = ["image", "send", "--", *references]
     with RemoteShell(Address(address), arguments, shell=shell, program=program) as peer:
-        return receive(images, peer)
+        return receive(images, peer, progress)

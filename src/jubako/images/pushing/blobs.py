@@ -203,8 +203,10 @@ class Sender:
 
     def _send(self, layer: _Layer) -> Blob:
         for source in layer.sources:
+            name = short(layer.diff_id)
+            counted = self._reporter.counter("Pushing", name, source.total_bytes)
             try:
-                blob = self._upload(source, self._counter(layer, source.total_bytes))
+                blob = self._upload(source, counted)
             except IntegrityError:
                 # a kept blob is damaged, or another version of the library compresses otherwise
                 if source.digest is None:
@@ -224,16 +226,6 @@ class Sender:
         digest = source.digest or (lambda: source.blob().digest)
         self._repository.upload(digest, source.size_bytes, chunks)
         return source.blob()
-
-    def _counter(self, layer: _Layer, total: int) -> Callable[[int], None]:
-        done = 0
-
-        def counted(size: int) -> None:
-            nonlocal done
-            done += size
-            self._reporter.count("Pushing", short(layer.diff_id), min(done, total), total)
-
-        return counted
 
     def _say(self, diff_id: Digest, status: str) -> None:
         self._reporter.say(status, short(diff_id))
