@@ -20,6 +20,7 @@ pytest_plugins = [
     "tests.fixtures.networks",
     "tests.fixtures.registry",
     "tests.fixtures.bad_registry",
+    "tests.fixtures.registry_client",
 ]
 
 REPOSITORY = Path(__file__).resolve().parent.parent

@@ -53,22 +53,6 @@ from tests.integration.registry_tools import (
     repository_of,
 )
 
-
-@pytest.fixture
-def watch(bad_registry: BadRegistry) -> Iterator[Watch]:
-    found = Watch(bad_registry)
-    with found.client:
-        yield found
-
-
-@pytest.fixture
-def app(bad_registry: BadRegistry, watch: Watch) -> Repository:
-    """The repository `app`, which has `BLOB` and the tag `latest`."""
-    bad_registry.add_blob(DATA)
-    bad_registry.add_image("app", [b"layer"])
-    return watch.repository(bad_registry)
-
-
 # --- digests -------------------------------------------------------------------------------------
 
 

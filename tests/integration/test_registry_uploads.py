@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import pytest
@@ -31,13 +30,6 @@ from tests.integration.registry_tools import (
     basic_wanted,
     describe,
 )
-
-
-@pytest.fixture
-def watch(bad_registry: BadRegistry) -> Iterator[Watch]:
-    found = Watch(bad_registry)
-    with found.client:
-        yield found
 
 
 def upload(repository: Repository) -> Digest:
