@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     Buffer = bytes | memoryview
-    Watch = Callable[[str, Iterator[bytes]], Iterator[bytes]]
+    Watch = Callable[[str, Iterator[Buffer]], Iterator[Buffer]]
 
     from jubako.images import ImageService
     from jubako.images.stream import Writable

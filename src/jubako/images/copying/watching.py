@@ -8,11 +8,10 @@ from jubako.oci.digest import Digest
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Set
-    from typing import TypeVar
 
     from jubako.images.progress import Progress
 
-    Buffer = TypeVar("Buffer", bound=bytes | memoryview)
+    Buffer = bytes | memoryview
 
 
 class Watch:
