@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import statistics
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from images import CACHE, Sample
+from images import CACHE, TINY, Sample
 from job import Job
 from registry import Registry
 from side import PREFIX, Side
@@ -53,7 +52,7 @@ class Content:
 
     def fill(self) -> None:
         """Put what is missing into the first registry."""
-        for sample in self._samples:
+        for sample in [*self._samples, TINY]:
             self._filled.copy(sample.archive, self._pulled(sample))
 
     def _pulled(self, sample: Sample) -> str:
@@ -65,11 +64,11 @@ class Content:
     def _of(self, sample: Sample) -> list[Job]:
         text = sample.text
         measures = {
-            "pull": self._pull,
+            "pull": _settled(self._pull, self._filled.files),
             "push": self._push,
-            "load": self._load,
+            "load": _settled(self._load, lambda: [sample.archive]),
             "save": self._save,
-            "import": self._import,
+            "import": _settled(self._import, lambda: [sample.layer]),
             "export": self._export,
         }
         return [
@@ -93,7 +92,6 @@ class Content:
 
     def _pull(self, side: Side, sample: Sample) -> float:
         name = self._pulled(sample)
-        _settle()
         seconds = side.timed("pull", "-q", *side.registry_flags, name)
         side("rmi", name)
         return seconds
@@ -116,7 +114,6 @@ class Content:
                 side("rmi", name)
 
     def _load(self, side: Side, sample: Sample) -> float:
-        _settle()
         seconds = side.timed("load", stdin=sample.archive)
         side("rmi", sample.reference)
         return seconds
@@ -128,7 +125,6 @@ class Content:
 
     def _import(self, side: Side, sample: Sample) -> float:
         name = f"{PREFIX}-imported:latest"
-        _settle()
         seconds = side.timed("import", "-", name, stdin=sample.layer)
         side("rmi", name)
         return seconds
@@ -166,22 +162,32 @@ class Content:
                 side("rm", "-f", _READER)
 
 
-def _settle() -> None:
+def _settled(
+    measure: Callable[[Side, Sample], float], reads: Callable[[], Iterable[Path]]
+) -> Callable[[Side, Sample], float]:
+    """The same from caches that hold what it reads, and by a tiny image the engine, and no more."""
+
+    def measured(side: Side, sample: Sample) -> float:
+        _settle(reads())
+        measure(side, TINY)
+        return measure(side, sample)
+
+    return measured
+
+
+def _settle(reads: Iterable[Path]) -> None:
     """Let nothing of what was done before weigh upon what is measured next.
 
     ext4 gives no inode away in the minute after its file was deleted, as it finds in the device's
     buffers: whoever unpacks files then is made to search for others (fs/ext4/ialloc.c,
-    recently_deleted).  Without the buffers it cannot tell; the files' own pages stay.
+    recently_deleted).  So all caches go, and what is read next comes back into memory.
     """
     os.sync()
-    found = subprocess.run(
-        ["findmnt", "--noheadings", "--output", "SOURCE", "--target", CACHE],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    if found.stdout.startswith("/dev/"):
-        subprocess.run(["blockdev", "--flushbufs", found.stdout.strip()], check=True)
+    Path("/proc/sys/vm/drop_caches").write_text("1")
+    for path in reads:
+        with path.open("rb") as file:
+            while file.read(1 << 20):
+                pass
 
 
 def _reads(side: Side) -> tuple[float, float]:

@@ -79,6 +79,7 @@ DEBIAN = Sample("debian", "the Debian image", _ALL)
 LAYERS = Sample("layers", "an image of 60 layers", ("pull", "push", "load", "save"))
 FILES = Sample("files", "an image of 100,000 small files", _ALL)
 SAMPLES = (DEBIAN, LAYERS, FILES)
+TINY = Sample("tiny", "a tiny image", ())
 _FILES = 100_000
 _LAYERS = 60
 _BYTES_IN_FILE = 1_000
@@ -86,6 +87,8 @@ _BYTES_IN_FILE = 1_000
 
 def make_samples() -> list[Sample]:
     """The images, each made once a machine; the files of all have Debian's content."""
+    _once(TINY.layer, make_busybox)
+    make_archive([TINY.layer], TINY)
     make_debian(DEBIAN.layer)
     make_archive([DEBIAN.layer], DEBIAN)
     _once(FILES.layer, _make_small_files)

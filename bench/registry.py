@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from side import enter_network_of
@@ -55,6 +56,10 @@ class Registry:
         assert self._process is not None
         self._process.terminate()
         self._process.wait()
+
+    def files(self) -> Iterator[Path]:
+        """Everything that it holds."""
+        return (path for path in self._directory.rglob("*") if path.is_file())
 
     def empty(self) -> None:
         """Start again, at the same address, with nothing in it."""
