@@ -8,6 +8,7 @@ from __future__ import annotations
 import bz2
 import lzma
 import zlib
+from io import BufferedReader, RawIOBase
 
 from jubako.errors import InvalidArgument, Unsupported
 
@@ -22,8 +23,8 @@ PLAIN, GZIP, BZIP2, XZ, ZSTD = "plain", "gzip", "bzip2", "xz", "zstd"
 MAGIC_BYTES = 6  # what `detect` needs to see
 HEADER_BYTES = 18  # what `window_bytes` needs to see
 
-OUTPUT_BYTES = 1 << 18  # at most so much at a time; what fits the processor's cache is fastest
-INPUT_BYTES = 1 << 17  # zlib copies what it did not consume: feed it little
+OUTPUT_BYTES = 1 << 20  # at most so much at a time: handing it to a thread costs as much as 0.1 MB
+INPUT_BYTES = 1 << 17  # what zstd is fed with
 _XZ_MEMORY_BYTES = 256 << 20  # xz -9 needs 65 MiB
 _ZSTD_WINDOW_BYTES = 128 << 20  # what the zstd command accepts by default
 
@@ -81,49 +82,26 @@ def inflate(
 
 
 def _inflate_gzip(buffers: Iterator[Buffer]) -> Iterator[bytes]:
-    make, error = _gzip_decompressor()
-    inflater = make()
-    started = False  # the current member
-    members = 0
-    for buffer in buffers:
-        view = memoryview(buffer)
-        for at in range(0, len(view), INPUT_BYTES):
-            data: Buffer = view[at : at + INPUT_BYTES]
-            while data:
-                if not started and members:
-                    # Zeros may fill up a last tape block; anything else must be another member.
-                    data = bytes(data).lstrip(b"\0")
-                    if not data:
-                        break
-                try:
-                    piece = inflater.decompress(data, OUTPUT_BYTES)
-                except error as exc:
-                    raise InvalidArgument(f"gzip stream is damaged: {exc}") from exc
-                started = True
-                data = inflater.unconsumed_tail
-                if piece:
-                    yield piece
-                if inflater.eof:
-                    data = inflater.unused_data
-                    inflater = make()
-                    started = False
-                    members += 1
-    while started:  # output that did not fit
-        piece = inflater.decompress(b"", OUTPUT_BYTES)
-        if piece:
-            yield piece
-        if inflater.eof:
-            return
-        if not piece:
-            raise InvalidArgument("gzip stream ends too early: it is truncated")
-
-
-def _gzip_decompressor() -> tuple[Callable[[], Any], Any]:
+    stream, damage = _gzip_file(_Readable(buffers))
     try:
-        from isal import isal_zlib
+        while piece := stream.read(OUTPUT_BYTES):
+            yield piece
+    except EOFError as exc:
+        raise InvalidArgument("gzip stream ends too early: it is truncated") from exc
+    except damage as exc:
+        raise InvalidArgument(f"gzip stream is damaged: {exc}") from exc
+
+
+def _gzip_file(source: _Readable) -> tuple[Any, tuple[Any, ...]]:
+    """The stream as an inflated file, and what that raises for damage."""
+    import gzip
+
+    try:
+        from isal import igzip, isal_zlib
     except ImportError:
-        return lambda: zlib.decompressobj(31), zlib.error
-    return lambda: isal_zlib.decompressobj(31), isal_zlib.error
+        return gzip.GzipFile(fileobj=BufferedReader(source)), (gzip.BadGzipFile, zlib.error)
+    opened: Any = igzip.IGzipFile
+    return opened(fileobj=source, mode="rb"), (gzip.BadGzipFile, isal_zlib.error)
 
 
 def _inflate_stdlib(
@@ -177,15 +155,21 @@ def _inflate_zstd(buffers: Iterator[Buffer]) -> Iterator[bytes]:
             hint="pip install zstandard, or recompress with gzip",
         ) from exc
     context = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES)
-    source = _Readable(buffers)
+    frames = _ZstdFrames()
+
+    def followed() -> Iterator[Buffer]:
+        for buffer in buffers:
+            frames.feed(buffer)
+            yield buffer
+
+    source: Any = _Readable(followed())
     try:
-        stream: Any = source  # only its `read` is used
-        with context.stream_reader(stream, INPUT_BYTES, read_across_frames=True) as reader:
+        with context.stream_reader(source, INPUT_BYTES, read_across_frames=True) as reader:
             while piece := reader.read(OUTPUT_BYTES):
                 yield piece
     except zstandard.ZstdError as exc:
         raise InvalidArgument(f"zstd stream is damaged: {exc}") from exc
-    if not source.at_frame_end():
+    if not frames.complete:
         raise InvalidArgument("zstd stream ends too early: it is truncated")
 
 
@@ -205,27 +189,26 @@ def window_bytes(start: bytes) -> int:
     return int.from_bytes(start[at : at + size], "little") + (256 if size == 2 else 0)
 
 
-class _Readable:
-    """A file-like object over buffers, as zstandard wants one; follows the frames' structure."""
+class _Readable(RawIOBase):
+    """A file over buffers, as the libraries want one."""
 
     def __init__(self, buffers: Iterator[Buffer]):
         self._buffers = buffers
         self._view = memoryview(b"")
-        self._frames = _ZstdFrames()
 
-    def read(self, size: int) -> bytes:
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, target: Any) -> int:
         while not self._view:
             buffer = next(self._buffers, None)
             if buffer is None:
-                return b""
+                return 0
             self._view = memoryview(buffer)
-        data = bytes(self._view[:size])
+        size = min(len(target), len(self._view))
+        target[:size] = self._view[:size]
         self._view = self._view[size:]
-        self._frames.feed(data)
-        return data
-
-    def at_frame_end(self) -> bool:
-        return self._frames.complete
+        return size
 
 
 class _ZstdFrames:
@@ -244,7 +227,7 @@ class _ZstdFrames:
     def complete(self) -> bool:
         return not (self._in_frame or self._skip or self._buffer)
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: Buffer) -> None:
         if self._skip >= len(data) and not self._buffer:
             self._skip -= len(data)
             return

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 1 << 20
 QUEUE_BYTES = 8 << 20  # between two threads: enough for neither to wait for the other's hiccups
+SMALL_BYTES = 8 << 20  # to hand so few to another thread takes as long as what it does with them
 _STUCK_S = 1.0  # how long to wait for a thread that hangs in a read nobody needs any more
 
 
@@ -144,7 +145,8 @@ class Prefetch:
     """Iterates `buffers` on a thread of its own, some of them ahead; errors arrive in order.
 
     patient: `close` waits until the thread has ended however long that takes, because the iterator
-    will be used again.
+    will be used again.  after_bytes: so many come without the thread, which a small stream is done
+    sooner without.
     """
 
     def __init__(
@@ -153,15 +155,22 @@ class Prefetch:
         *,
         patient: bool = False,
         queue_bytes: int = QUEUE_BYTES,
+        after_bytes: int = 0,
     ):
+        self._buffers = iter(buffers)
         self._channel = Channel(queue_bytes)
         self._patient = patient
-        self._thread = threading.Thread(
-            target=self._run, args=(buffers,), name="read-ahead", daemon=True
-        )
+        self._after_bytes = after_bytes
+        self._thread: threading.Thread | None = None
+        if not after_bytes:
+            self._start()
+
+    def _start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="read-ahead", daemon=True)
         self._thread.start()
 
-    def _run(self, buffers: Iterable[Buffer]) -> None:
+    def _run(self) -> None:
+        buffers = self._let_go()
         error: BaseException | None = None
         try:
             for buffer in buffers:
@@ -172,6 +181,14 @@ class Prefetch:
         self._channel.end(error)
 
     def __iter__(self) -> Iterator[Buffer]:
+        while self._thread is None:
+            buffer = next(self._buffers, None)
+            if buffer is None:
+                return
+            self._after_bytes -= len(buffer)
+            yield buffer
+            if self._after_bytes <= 0:
+                self._start()
         yield from self._channel
         self._thread.join()
 
@@ -182,35 +199,55 @@ class Prefetch:
     def close(self) -> None:
         """End the thread; idempotent."""
         self._channel.abort()
-        self._thread.join(None if self._patient else _STUCK_S)
+        if self._thread is not None:
+            self._thread.join(None if self._patient else _STUCK_S)
+        else:
+            self._let_go()
+
+    def _let_go(self) -> Iterator[Buffer]:
+        """The iterator, which whoever has it now ends, with what it has open, by forgetting it."""
+        buffers, self._buffers = self._buffers, iter(())
+        return buffers
 
 
-class HashThread:
-    """SHA-256 of what passes by, computed on a thread."""
+class Hashing:
+    """SHA-256 of what passes by, computed on a thread unless it is little."""
 
     def __init__(self, queue_bytes: int = QUEUE_BYTES) -> None:
         self._channel = Channel(queue_bytes)
         self._hasher = hashlib.sha256()
-        self._thread = threading.Thread(target=self._run, name="sha256", daemon=True)
-        self._thread.start()
+        self._before_bytes = SMALL_BYTES
+        self._thread: threading.Thread | None = None
 
     def _run(self) -> None:
         for buffer in self._channel:
             self._hasher.update(buffer)
 
     def update(self, buffer: Buffer) -> None:
+        """Take a buffer, which must not change any more."""
+        if self._thread is None:
+            self._before_bytes -= len(buffer)
+            if self._before_bytes >= 0:
+                self._hasher.update(buffer)
+                return
+            self._thread = threading.Thread(target=self._run, name="sha256", daemon=True)
+            self._thread.start()
         self._channel.put(buffer)
 
     def digest(self) -> Digest:
         """Wait for the end of the work."""
         self._channel.end()
-        self._thread.join()
+        self._join()
         return Digest.from_hasher(self._hasher)
 
     def close(self) -> None:
         """End the thread; idempotent."""
         self._channel.abort()
-        self._thread.join()
+        self._join()
+
+    def _join(self) -> None:
+        if self._thread is not None:
+            self._thread.join()
 
 
 class LayerStream:
@@ -243,17 +280,16 @@ class LayerStream:
         self.compression = compression.detect(start)
         self._raw = self._count(counted)
         self._prefetch: Prefetch | None = None
-        self._buffers: Iterable[Buffer]
-        if self.compression != compression.PLAIN:
-            inflated = compression.inflate(self.compression, self._raw)
-            self._prefetch = Prefetch(inflated, patient=nested, queue_bytes=queue_bytes)
+        self._buffers: Iterable[Buffer] = self._raw
+        plain = self.compression == compression.PLAIN
+        if not plain:
+            self._buffers = compression.inflate(self.compression, self._raw)
+        if not (plain and nested):
+            self._prefetch = Prefetch(
+                self._buffers, patient=nested, queue_bytes=queue_bytes, after_bytes=SMALL_BYTES
+            )
             self._buffers = self._prefetch
-        elif nested:
-            self._buffers = self._raw
-        else:
-            self._prefetch = Prefetch(self._raw, queue_bytes=queue_bytes)
-            self._buffers = self._prefetch
-        self._hash = HashThread(queue_bytes)
+        self._hash = Hashing(queue_bytes)
 
     def _count(self, buffers: Iterator[Buffer]) -> Iterator[Buffer]:
         hasher = self._blob_hasher if self.compression != compression.PLAIN else None

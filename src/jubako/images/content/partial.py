@@ -16,7 +16,7 @@ import threading
 import time
 
 from jubako.errors import KernelError
-from jubako.linux.atomic import fsync_dir, write_all
+from jubako.linux.atomic import fsync_dir, start_writing, write_all
 from jubako.store import point
 
 TYPE_CHECKING = False
@@ -53,6 +53,7 @@ class Partial:
         self._fd = -1
         self._use = threading.Lock()  # a number that was closed may be another file's by now
         self.size = 0
+        self._started = 0  # bytes of which the disk was told
 
     @property
     def is_locked(self) -> bool:
@@ -96,13 +97,20 @@ class Partial:
                 raise KernelError.from_oserror("write", exc, path=self.path) from exc
             self.size += len(data)
 
+    def start_writing(self, least_bytes: int = 1) -> None:
+        """Let the disk begin with what was added since the last time, if it is that much."""
+        size = self.size - self._started
+        if size >= least_bytes:
+            start_writing(self._fd, self._started, size)
+            self._started = self.size
+
     def clear(self) -> None:
         """Forget all bytes: they are not those of the blob."""
         try:
             os.ftruncate(self._fd, 0)
         except OSError as exc:
             raise KernelError.from_oserror("truncate", exc, path=self.path) from exc
-        self.size = 0
+        self.size = self._started = 0
 
     def make_durable(self) -> None:
         """Bring the bytes to the disk, as those of a blob, which never change.

@@ -20,6 +20,7 @@ library; with another they may differ, so whoever makes a blob again checks its 
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import zlib
 from collections import deque
@@ -40,6 +41,7 @@ SEGMENT_BYTES = 1 << 20  # smaller ones cost ratio, larger ones memory
 HEADER = bytes((0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 255))
 FEED_BYTES = 1 << 20  # isal's bytes depend on how much it sees at once
 _MEMORY = 8  # zlib's default
+_FEW_SEGMENTS = 8  # are made sooner without threads
 _MAX_THREADS = 8  # of one blob; several are made at a time
 
 
@@ -106,7 +108,7 @@ def _gzip(
 
 def segmented(
     chunks: Iterable[Buffer],
-    deflate: Callable[[bytes], bytes],
+    deflate: Callable[[Buffer], bytes],
     *,
     header: bytes = HEADER,
     segment: int = SEGMENT_BYTES,
@@ -120,7 +122,7 @@ def segmented(
     return _member(header, counted, _segments(deflate, rechunk(counted, segment)))
 
 
-def deflate_segment(module: Any, level: int, data: bytes) -> bytes:
+def deflate_segment(module: Any, level: int, data: Buffer) -> bytes:
     """Blocks that end on a byte boundary and look at nothing before them.  module: as zlib."""
     compressor = module.compressobj(level, module.DEFLATED, -module.MAX_WBITS)
     return bytes(compressor.compress(data) + compressor.flush(module.Z_SYNC_FLUSH))
@@ -156,8 +158,18 @@ def _in_one_go(compressor: Any, chunks: Iterable[Buffer]) -> Iterator[bytes]:
     yield compressor.flush()
 
 
-def _segments(deflate: Callable[[bytes], bytes], segments: Iterable[bytes]) -> Iterator[bytes]:
-    """Deflate segments on all processors; what comes out is in order."""
+def _segments(deflate: Callable[[Buffer], bytes], segments: Iterator[Buffer]) -> Iterator[bytes]:
+    """Deflate segments, on all processors unless they are few; what comes out is in order."""
+    few = itertools.islice(segments, _FEW_SEGMENTS)
+    yield from map(deflate, few)
+    first = next(segments, None)
+    if first is not None:
+        yield from _on_threads(deflate, itertools.chain((first,), segments))
+    # An empty last block: whatever the segments were, none of them had to know that it is the last.
+    yield b"\x03\x00"
+
+
+def _on_threads(deflate: Callable[[Buffer], bytes], segments: Iterable[Buffer]) -> Iterator[bytes]:
     from concurrent.futures import ThreadPoolExecutor
 
     threads = min(len(os.sched_getaffinity(0)), _MAX_THREADS)
@@ -173,16 +185,17 @@ def _segments(deflate: Callable[[bytes], bytes], segments: Iterable[bytes]) -> I
         finally:
             for future in waiting:
                 future.cancel()
-    # An empty last block: whatever the segments were, none of them had to know that it is the last.
-    yield b"\x03\x00"
 
 
-def rechunk(chunks: Iterable[Buffer], size: int) -> Iterator[bytes]:
-    """The same bytes in pieces of exactly `size`; the last may be shorter."""
+def rechunk(chunks: Iterable[Buffer], size: int) -> Iterator[Buffer]:
+    """The same bytes in pieces of exactly `size`; the last may be shorter.
+
+    chunks: which nobody changes any more.
+    """
     buffer = bytearray()
     for chunk in chunks:
         if not buffer and len(chunk) == size:
-            yield bytes(chunk)
+            yield chunk
             continue
         buffer += chunk
         while len(buffer) >= size:

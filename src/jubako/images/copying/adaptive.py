@@ -42,7 +42,7 @@ def compress(
 class _Choice:
     """Seconds for a byte, of the reader and of deflating, as they were lately."""
 
-    def __init__(self, deflate: Callable[[bytes], bytes], cost: Callable[[], float]):
+    def __init__(self, deflate: Callable[[Buffer], bytes], cost: Callable[[], float]):
         self._deflate = deflate
         self._cost = cost
         self._threads = len(os.sched_getaffinity(0))
@@ -50,7 +50,7 @@ class _Choice:
         self._reader_bytes = 0
         self._deflating: float | None = None  # seconds for a byte
 
-    def make(self, data: bytes) -> bytes:
+    def make(self, data: Buffer) -> bytes:
         """A segment, deflated if that pays; the first ones always are, to know what it costs."""
         if self._deflating is not None and self._reader_bytes:
             if self._reader_s / self._reader_bytes < self._deflating:
@@ -69,7 +69,7 @@ class _Choice:
             self._reader_bytes //= 2
 
 
-def store(data: bytes) -> bytes:
+def store(data: Buffer) -> bytes:
     """Stored blocks: 5 bytes more in 65,535."""
     parts = []
     for at in range(0, len(data), _STORED_BYTES):

@@ -264,10 +264,10 @@ class LayerStore:
         Raises IntegrityError if the layer is missing, or at the end if what came does not have the
         digest `diff_id`.
         """
-        from jubako.images.stream import HashThread
+        from jubako.images.stream import Hashing
 
         driver = self.layer_driver(self.driver_of(diff_id))
-        hashing = HashThread()
+        hashing = Hashing()
         try:
             for piece in driver.archive(self.path(diff_id)):
                 hashing.update(piece)

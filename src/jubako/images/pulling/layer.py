@@ -3,7 +3,8 @@
     kept bytes, registry -> [read, keep, hash] -> queue -> [inflate] -> queue -> [unpack]
                                                                \\-> queue -> [hash]
 
-The first thread verifies the blob's digest and size, the caller of `unpack` the diff ID.
+The first thread verifies the blob's digest and size, the caller of `unpack` the diff ID.  A small
+layer has only the first of these threads, and the caller's.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     OpenBlob = Callable[[Descriptor, int], BlobStream]
 
 QUEUES = 3  # for each layer: see the picture
+_WRITE_BYTES = 8 << 20  # of which the disk is told at once, while more arrives
 _DRAIN_BYTES = 64 << 20  # how much more is read to find out whether a damaged stream is the blob
 
 
@@ -53,9 +55,9 @@ class Wanted:
 class LayerFetch:
     """A layer that is being fetched, on threads of its own, once it was started.
 
-    partial: locked; stays so.  queue_bytes: for each of its queues.  memory: for what inflating
-    takes beside them.  finished: called with this object at the end, by one of the threads; then
-    either `staged` or `error` is set.
+    partial: locked; stays so.  keeps: the root keeps blobs.  queue_bytes: for each of its queues.
+    memory: for what inflating takes beside them.  finished: called with this object at the end, by
+    one of the threads; then either `staged` or `error` is set.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class LayerFetch:
         session: Session,
         open_blob: OpenBlob,
         reporter: Reporter,
+        keeps: bool,
         queue_bytes: int,
         memory: Memory,
         finished: Callable[[LayerFetch], None],
@@ -77,6 +80,7 @@ class LayerFetch:
         self._session = session
         self._open_blob = open_blob
         self._reporter = reporter
+        self._keeps = keeps
         self._queue_bytes = queue_bytes
         self._memory = memory
         self._finished = finished
@@ -190,6 +194,8 @@ class LayerFetch:
                 subject=blob.digest,
             )
         blob.digest.check_hasher(hasher, "layer")
+        if self._keeps:
+            self.partial.start_writing()
         self._downloaded = True
         self._reporter.say(reporting.DOWNLOADED, self.wanted.name)
         point("images.pull.downloaded")
@@ -208,6 +214,8 @@ class LayerFetch:
                     continue
                 piece, known = piece[known:], 0
                 self.partial.append(piece)
+                if self._keeps:
+                    self.partial.start_writing(_WRITE_BYTES)
                 point("images.pull.appended")
                 self._reporter.count(reporting.DOWNLOADING, name, self.partial.size, blob.size)
                 yield piece

@@ -125,6 +125,7 @@ class LayerFetcher:
             session=self._session,
             open_blob=self._open_blob,
             reporter=self._reporter,
+            keeps=self._images.blobs.policy == "keep",
             queue_bytes=self._queue_bytes,
             memory=self._memory,
             finished=self._ended.put,
@@ -133,8 +134,11 @@ class LayerFetcher:
         fetch.start()
 
     def _next(self) -> list[LayerFetch]:
-        """The layers that have ended since; waits for one as long as there is nothing to do."""
-        timeout_s = self._publish_in() if self._ready else None
+        """The layers that have ended since; waits a moment for one if there is nothing to do.
+
+        A signal that arrives just before a wait does not end it: nothing waits for long.
+        """
+        timeout_s = self._publish_in()
         if self._waiting and len(self._running) < self._limit:
             timeout_s = _POLL_S  # another process fetches it
         found = []

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _MAX_ASKED = 4  # blobs of one layer that the registry is asked for
 _MAX_MOUNTS = 4  # other repositories that are tried
+_WAIT_S = 0.2
 
 
 class _Lost(Exception):
@@ -235,6 +236,9 @@ def _in_order_of_end(futures: Sequence[Future[Blob]]) -> Sequence[Future[Blob]]:
     """The same futures, after the first that failed if one did: nobody waits for the others."""
     from concurrent.futures import FIRST_EXCEPTION, wait
 
-    done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-    failed = [future for future in done if future.exception() is not None]
-    return failed or futures
+    while True:
+        # Not for long at a time: a signal that arrives just before a wait does not end it.
+        done, waiting = wait(futures, timeout=_WAIT_S, return_when=FIRST_EXCEPTION)
+        failed = [future for future in done if future.exception() is not None]
+        if failed or not waiting:
+            return failed or futures

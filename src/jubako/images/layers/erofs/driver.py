@@ -92,6 +92,7 @@ def _store(buffers: Iterable[Buffer], fd: int) -> Iterator[Buffer]:
             start_writing(fd, started, written - started)
             started = written
         yield buffer
+    start_writing(fd, started, written - started)
 
 
 def _kernel_error(exc: OSError, directory: str) -> KernelError:
