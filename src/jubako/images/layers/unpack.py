@@ -47,7 +47,7 @@ from jubako.images.tar import (
     Limits,
     TarReader,
 )
-from jubako.linux.atomic import write_all
+from jubako.linux.atomic import start_writing, write_all
 from jubako.linux.openat2 import open_in_root
 
 TYPE_CHECKING = False
@@ -60,6 +60,7 @@ _MAX_KEPT_BYTES = 512 << 20  # of what must be remembered to the end: directorie
 _KEPT_OVERHEAD = 400  # of each directory, in Python's objects
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _SHADOWED = "shadowed"
+_EARLY_BYTES = 1 << 18  # the disk is told of such a file at once, while more arrives
 
 
 def unpack(buffers: Iterable[Buffer], directory: str, limits: Limits | None = None) -> int:
@@ -158,11 +159,12 @@ class _Unpacker:
             self._split.raw(piece)
 
     def _file(self, reader: TarReader, entry: Entry, path: bytes, parent: int, base: bytes) -> None:
+        mode = entry.mode & 0o777  # nobody else gets to the directory before it is published
         try:
-            fd = os.open(base, _NEW_FILE, 0o600, dir_fd=parent)
+            fd = os.open(base, _NEW_FILE, mode, dir_fd=parent)
         except FileExistsError:
             self._replace(path, parent, base)
-            fd = os.open(base, _NEW_FILE, 0o600, dir_fd=parent)
+            fd = os.open(base, _NEW_FILE, mode, dir_fd=parent)
         try:
             if entry.segments is not None:
                 self._sparse_content(reader, entry, fd)
@@ -174,13 +176,17 @@ class _Unpacker:
             self.size += entry.size
             if (entry.uid, entry.gid) != self._owner:
                 os.fchown(fd, entry.uid, entry.gid)
-            os.fchmod(fd, entry.mode)
+            status = os.fstat(fd)
+            if stat.S_IMODE(status.st_mode) != entry.mode:
+                os.fchmod(fd, entry.mode)
             if entry.xattrs:
                 set_xattrs(fd, entry)
             os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
             if entry.payload_bytes:
-                self._inodes.append(os.fstat(fd).st_ino)
+                self._inodes.append(status.st_ino)
                 self._split.payload(path, entry.payload_bytes, entry.segments)
+            if entry.payload_bytes >= _EARLY_BYTES:
+                start_writing(fd, 0, entry.size)
         finally:
             os.close(fd)
 
