@@ -60,6 +60,8 @@ if TYPE_CHECKING:
 
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ_BYTES = 1 << 20
+_WINDOW_BYTES = 1 << 18
+_NEAR_BYTES = 1 << 12  # headers between two files
 _ZEROS = bytes(1 << 16)
 _FILE_TYPES = {
     stat.S_IFREG: format.FILE,
@@ -193,6 +195,9 @@ class IndexLevel:
         self._reader = open_reader(directory)
         self._directory = directory
         self._tar = os.open(f"{directory}/tar", os.O_RDONLY | os.O_CLOEXEC)
+        self._window = b""  # of the tar, where was read last
+        self._window_at = 0
+        self._read_to = 0
 
     def close(self) -> None:
         self._reader.__exit__()
@@ -249,12 +254,22 @@ class IndexLevel:
 
     def _read(self, device: int, position: int, size: int) -> bytes:
         if device == format.TAR_DEVICE:
-            piece = os.pread(self._tar, size, position)
+            piece = self._read_tar(position, size)
         else:
             piece = self._reader.read(position, size)
         if not piece:
             raise ValueError(f"{self._directory}/tar ends before byte {position}")
         return piece
+
+    def _read_tar(self, position: int, size: int) -> bytes:
+        """Some of the tar; small files, which mostly lie there in order, come many at a time."""
+        at = position - self._window_at
+        if at < 0 or at + size > len(self._window):
+            goes_on = 0 <= position - self._read_to <= _NEAR_BYTES
+            wanted = max(size, _WINDOW_BYTES) if goes_on else size
+            self._window, self._window_at, at = os.pread(self._tar, wanted, position), position, 0
+        self._read_to = position + size
+        return self._window[at : at + size]
 
 
 def _zeros(size: int) -> Iterator[bytes]:

@@ -55,6 +55,19 @@ class TarWriter:
         """Only the headers; the caller writes the payload and calls `pad` with its size."""
         name = entry.name
         stored = entry.payload_bytes if entry.kind == REGULAR else 0
+        seconds, fraction = divmod(entry.mtime_ns, 1_000_000_000)
+        if (  # as with nearly all, no pax header would have anything to say
+            len(name) <= 100
+            and len(entry.link) <= 100
+            and entry.segments is None
+            and not (entry.xattrs or fraction)
+            and entry.uid <= _MAX_OCTAL_7
+            and entry.gid <= _MAX_OCTAL_7
+            and 0 <= seconds <= _MAX_OCTAL_11
+            and stored <= _MAX_OCTAL_11
+        ):
+            self._write(_header(entry, b"", name, stored, seconds))
+            return
         records: list[tuple[bytes, bytes]] = []
         sparse_map = b""
         if entry.segments is not None:
@@ -78,7 +91,6 @@ class TarWriter:
         ):
             if value > limit:
                 records.append((key, b"%d" % value))
-        seconds, fraction = divmod(entry.mtime_ns, 1_000_000_000)
         if fraction or not 0 <= seconds <= _MAX_OCTAL_11:
             records.append((b"mtime", _time(entry.mtime_ns)))
         records += [(b"SCHILY.xattr." + key, entry.xattrs[key]) for key in sorted(entry.xattrs)]

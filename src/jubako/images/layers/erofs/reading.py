@@ -121,6 +121,9 @@ class IndexReader:
     def _extents(self, at: int, size: int, union: int) -> list[Extent]:
         """at: where the indexes of the chunks begin."""
         bits = (union & (format.CHUNK_INDEXES - 1)) + BLOCK_BITS
+        if 0 < size <= 1 << bits:
+            _, device, block = CHUNK_INDEX.unpack_from(self._data, at)
+            return [] if block == format.HOLE else [(0, size, device, block * BLOCK_BYTES)]
         found: list[Extent] = []
         for offset in range(0, size, 1 << bits):
             _, device, block = CHUNK_INDEX.unpack_from(self._data, at)
