@@ -94,7 +94,10 @@ class Session:
         path, fd = temporary_directory(self._store, f"{self._store.path}/layers")
         self._directories.append((path, fd))
         point("images.layer.begin")
-        os.mkdir(f"{path}/layer", 0o700)
+        try:
+            os.mkdir(f"{path}/layer", 0o700)
+        except OSError as exc:
+            raise KernelError.from_oserror("mkdir", exc, path=f"{path}/layer") from exc
         size = self._driver.unpack(stream, f"{path}/layer")
         point("images.layer.extracted")
         staged = StagedLayer(stream.diff_id(), size, stream.tar_bytes, f"{path}/layer")
