@@ -96,9 +96,11 @@ class Session:
         point("images.layer.begin")
         try:
             os.mkdir(f"{path}/layer", 0o700)
+            size = self._driver.unpack(stream, f"{path}/layer")
         except OSError as exc:
-            raise KernelError.from_oserror("mkdir", exc, path=f"{path}/layer") from exc
-        size = self._driver.unpack(stream, f"{path}/layer")
+            if isinstance(exc, KernelError):
+                raise
+            raise KernelError.from_oserror("unpack", exc, path=f"{path}/layer") from exc
         point("images.layer.extracted")
         staged = StagedLayer(stream.diff_id(), size, stream.tar_bytes, f"{path}/layer")
         return self._checked(staged, expected)
