@@ -23,8 +23,8 @@ PLAIN, GZIP, BZIP2, XZ, ZSTD = "plain", "gzip", "bzip2", "xz", "zstd"
 MAGIC_BYTES = 6  # what `detect` needs to see
 HEADER_BYTES = 18  # what `window_bytes` needs to see
 
-OUTPUT_BYTES = 1 << 20  # at most so much at a time: handing it to a thread costs as much as 0.1 MB
-INPUT_BYTES = 1 << 17  # what zstd is fed with
+OUTPUT_BYTES = 1 << 20  # at most so much at a time; to hand on smaller pieces costs threads more
+_ZSTD_INPUT_BYTES = 1 << 17
 _XZ_MEMORY_BYTES = 256 << 20  # xz -9 needs 65 MiB
 _ZSTD_WINDOW_BYTES = 128 << 20  # what the zstd command accepts by default
 
@@ -164,7 +164,7 @@ def _inflate_zstd(buffers: Iterator[Buffer]) -> Iterator[bytes]:
 
     source: Any = _Readable(followed())
     try:
-        with context.stream_reader(source, INPUT_BYTES, read_across_frames=True) as reader:
+        with context.stream_reader(source, _ZSTD_INPUT_BYTES, read_across_frames=True) as reader:
             while piece := reader.read(OUTPUT_BYTES):
                 yield piece
     except zstandard.ZstdError as exc:

@@ -30,13 +30,13 @@ from jubako.oci.reference import DEFAULT_TAG, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import Any
 
     Buffer = bytes | memoryview
-    Watch = Callable[[str, Iterator[Buffer]], Iterator[Buffer]]
 
     from jubako.images import ImageService
+    from jubako.images.archives.reading import Watch
     from jubako.images.stream import Writable
     from jubako.oci.reference import Reference
 

@@ -20,7 +20,6 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from contextlib import ExitStack
 from io import BytesIO
 
 from jubako.errors import IntegrityError, KernelError
@@ -193,8 +192,7 @@ def assemble(directory: str) -> Iterator[memoryview]:
     size; whether the bytes are right is for the caller to check with the diff ID.
     """
     try:
-        with ExitStack() as stack:
-            files = stack.enter_context(_Files(directory))
+        with _Files(directory) as files:
             piece, at = memoryview(bytearray(_READ_BYTES)), 0
             for read, size in _parts(directory, files):
                 while size:
